@@ -1,0 +1,9 @@
+#!/bin/sh
+# Renews the lock files from pyproject.toml. They carry hashes and no index address, so any mirror can serve them.
+set -eu
+cd "$(dirname "$0")/.."
+common="--universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links --quiet"
+# shellcheck disable=SC2086
+uv pip compile $common "$@" pyproject.toml --group build -o requirements.lock
+# shellcheck disable=SC2086
+uv pip compile $common "$@" pyproject.toml --group dev -o requirements-dev.lock

@@ -1,0 +1,179 @@
+"""Every setting of rectbot, typed, from the environment or from `.env`.
+
+The environment wins over `.env`. An empty value counts as unset. `.env.example` explains each name.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+from dotenv.parser import parse_stream
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from rectbot.errors import ConfigError
+
+BASE_PORTS = {
+    "push-proxy": 9443,
+    "console": 3000,
+    "prometheus": 9090,
+    "pushgateway": 9091,
+    "alertmanager": 9093,
+    "loki": 3100,
+    "redis": 6379,
+    "hub": 9464,
+    "discord": 9800,
+    "link": 9810,  # the first site's link to Redis; the next site has the next port
+}
+
+DEFAULT_LOCK_TTL_MS = 90_000
+
+
+class Settings(BaseSettings):
+    """The settings, one field for each environment variable of the same name in upper case."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    # Failover (design, section 4.1)
+    failover_enabled: bool = False
+    site_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    failover_priority: Annotated[tuple[str, ...], NoDecode] = ("xserver", "oci")
+    redis_url: SecretStr | None = None
+    redis_host: str = "127.0.0.1"
+    redis_port: int | None = Field(default=None, ge=1, le=65535)
+    redis_password: SecretStr | None = None
+    redis_db: int = Field(default=0, ge=0)
+    redis_tls: bool = False
+    redis_cacert: Path | None = None
+    lock_ttl_ms: int = Field(default=DEFAULT_LOCK_TTL_MS, ge=1)
+    renew_interval_ms: int | None = Field(default=None, ge=1)
+    hb_ttl_sec: float = Field(default=90, gt=0)
+    failback_delay_sec: float = Field(default=30, ge=0)
+    stop_timeout_ms: int | None = Field(default=None, ge=1)
+    leader_lock_key: str = "rectbot:leader"
+    hb_prefix: str = "rectbot:hb:"
+
+    # Discord
+    discord_bot_token: SecretStr | None = None
+    discord_api_url: str | None = None
+    discord_alert_webhook_url: SecretStr | None = None
+    bot_app: str | None = None
+    bot_pid_file: Path | None = None
+
+    # Push
+    pushgateway_url: str | None = None
+    pushgateway_user: str | None = None
+    pushgateway_password: SecretStr | None = None
+    pushgateway_cacert: Path | None = None
+    pushgateway_insecure: bool = False
+    push_proxy_bind: str = "127.0.0.1"
+
+    # Console
+    dashboard_admin_password: SecretStr | None = None
+
+    # The stack
+    rectbot_home: Path = Path()
+    rectbot_port_offset: int = Field(default=0, ge=0, le=55_000)
+
+    @field_validator("failover_priority", mode="before")
+    @classmethod
+    def _split_priority(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("failover_priority")
+    @classmethod
+    def _check_priority(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for site in value:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", site):
+                raise ValueError(f"the site name {site!r} may hold letters, digits, '-' and '_' only")
+        if not value or len(set(value)) != len(value):
+            raise ValueError("list each site once, most preferred first, for example xserver,oci")
+        return value
+
+    def port(self, name: str) -> int:
+        """The port of a part of the stack, shifted by `RECTBOT_PORT_OFFSET`."""
+        if name == "redis" and self.redis_port is not None:
+            return self.redis_port
+        return BASE_PORTS[name] + self.rectbot_port_offset
+
+    @property
+    def push_url(self) -> str:
+        """Where `rectbot push` sends to."""
+        return self.pushgateway_url or f"https://localhost:{self.port('push-proxy')}/metrics/job/xserver-bot"
+
+
+KNOWN = frozenset(name.upper() for name in Settings.model_fields)
+
+
+def find_home() -> Path:
+    """The project folder: `RECTBOT_HOME`, else the current folder or its parent that has docker/monitoring, else this checkout."""
+    if home := os.environ.get("RECTBOT_HOME"):
+        return Path(home).resolve()
+    here = Path.cwd()
+    checkout = Path(__file__).resolve().parents[2]
+    for folder in (here, *here.parents, checkout):
+        if (folder / "docker" / "monitoring").is_dir():
+            return folder
+    return here
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Reads the settings from the environment and `<home>/.env`.
+
+    Raises ConfigError with the file's line, or the variable's name, when a value or a name is wrong.
+    """
+    home = Path(overrides.pop("rectbot_home", None) or find_home())
+    env_file = home / ".env"
+    lines = _read_env_file(env_file)
+    try:
+        return Settings(_env_file=env_file if lines else None, rectbot_home=home, **overrides)
+    except ValidationError as error:
+        raise ConfigError(_explain(error, env_file, lines)) from None
+
+
+def _read_env_file(path: Path) -> dict[str, int]:
+    """Line number of each name in an `.env` file; refuses broken lines and misspelt names."""
+    try:
+        stream = path.open(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror}); make it readable for this user") from None
+    lines: dict[str, int] = {}
+    with stream:
+        try:
+            bindings = list(parse_stream(stream))
+        except UnicodeDecodeError:
+            raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
+    for binding in bindings:
+        if binding.error or (binding.key is not None and binding.value is None):
+            text = binding.original.string.strip().split("=")[0]
+            raise ConfigError(f"{path}:{binding.original.line}: cannot read {text[:40]!r}; write NAME=value")
+        if binding.key is None:
+            continue
+        lines[binding.key] = binding.original.line
+        if binding.key not in KNOWN:
+            close = difflib.get_close_matches(binding.key.upper(), KNOWN, n=1, cutoff=0.8)
+            if close:
+                raise ConfigError(
+                    f"{path}:{binding.original.line}: unknown setting {binding.key}; did you mean {close[0]}?"
+                )
+    return lines
+
+
+def _explain(error: ValidationError, env_file: Path, lines: dict[str, int]) -> str:
+    """One line for the first wrong value, without the value itself where it is secret."""
+    first = error.errors()[0]
+    name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+    in_file = name in lines and name not in os.environ
+    where = f"{env_file}:{lines[name]}" if in_file else f"environment variable {name}"
+    secret = any(word in name for word in ("PASSWORD", "TOKEN", "URL"))
+    shown = "" if secret else f"={str(first.get('input'))[:60]!r}"
+    message = str(first["msg"]).removeprefix("Value error, ")
+    return f"{where}: {name}{shown} is wrong: {message[0].lower()}{message[1:]}; see .env.example"
