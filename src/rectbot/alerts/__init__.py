@@ -1,0 +1,1 @@
+"""Messages to a Discord webhook: by hand, and through Alertmanager."""

@@ -1,0 +1,46 @@
+"""The committed Alertmanager configuration, made fit for an Alertmanager on this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rectbot.errors import ConfigError
+
+SILENT = "# DISCORD_ALERT_WEBHOOK_URL is not set: Alertmanager shows alerts and sends them nowhere.\n"
+
+
+def render_native(source: Path, webhook_url: str | None) -> str:
+    """The configuration in `source` as YAML that holds the webhook's URL itself.
+
+    Debian's Alertmanager (0.25) has no `webhook_url_file`, and looks for templates beside the file that it is given.
+    Without a webhook the receivers stay, so that the routes hold, but they send nothing; a comment on top says so.
+    The text holds a secret: write it to a file that only this user can read.
+
+    Raises ConfigError when `source` cannot be read or is not an Alertmanager configuration.
+    """
+    config = _load(source)
+    config["templates"] = [str(source.resolve().parent / pattern) for pattern in config.get("templates", [])]
+    for receiver in config["receivers"]:
+        discord = receiver.pop("discord_configs", [])
+        if webhook_url is not None:
+            receiver["discord_configs"] = [_with_url(entry, webhook_url) for entry in discord]
+    return (SILENT if webhook_url is None else "") + yaml.safe_dump(config, sort_keys=False)
+
+
+def _with_url(entry: dict[str, Any], webhook_url: str) -> dict[str, Any]:
+    return {"webhook_url": webhook_url} | {key: value for key, value in entry.items() if key != "webhook_url_file"}
+
+
+def _load(source: Path) -> dict[str, Any]:
+    try:
+        config = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read ({error.strerror}); restore it from git") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{source}: is not YAML ({' '.join(str(error).split())}); mend that line") from None
+    if not isinstance(config, dict) or not isinstance(config.get("receivers"), list):
+        raise ConfigError(f"{source}: has no list of receivers; `amtool check-config {source}` says more")
+    return config
