@@ -112,7 +112,11 @@ KNOWN = frozenset(name.upper() for name in Settings.model_fields)
 
 
 def find_home() -> Path:
-    """The project folder: `RECTBOT_HOME`, else the current folder or its parent that has docker/monitoring, else this checkout."""
+    """The project folder.
+
+    That is `RECTBOT_HOME`, else the current folder or the nearest one above it that has docker/monitoring, else this
+    checkout, else the current folder.
+    """
     if home := os.environ.get("RECTBOT_HOME"):
         return Path(home).resolve()
     here = Path.cwd()

@@ -1,0 +1,35 @@
+# Two commands: 'make up' runs everything, 'make test' tests everything. Both install what is missing first.
+.PHONY: help setup setup-dev up down test lint format lock
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## install what is missing: Debian's servers, and .venv with the locked packages
+	@scripts/setup.sh
+
+setup-dev: ## the same, with the tools for tests and lint
+	@scripts/setup.sh requirements-dev.lock
+
+up: setup ## run the stack: two sites, one bot, monitoring (make up ARGS=--detach)
+	@$(BIN)/rectbot init
+	@exec $(BIN)/rectbot up $(ARGS)
+
+down: ## stop the stack
+	@$(BIN)/rectbot down
+
+test: setup-dev ## run the tests, fast tiers first (make test ARGS=tests/unit)
+	@$(BIN)/python -m pytest $(ARGS)
+
+lint: setup-dev ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup-dev ## let ruff format the code
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: ## renew the lock files from pyproject.toml (needs uv)
+	@scripts/lock.sh

@@ -1,0 +1,82 @@
+#!/bin/sh
+# Installs what rectbot needs on a Debian machine: Debian's servers, and the Python packages of the lock file in .venv.
+# Works again at no cost, and offline once done. Called by 'make setup'.
+set -eu
+cd "$(dirname "$0")/.."
+lock=${1:-requirements.lock}
+venv=.venv
+python=${PYTHON:-python3}
+path="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 2; }
+has() { PATH=$path command -v "$1" >/dev/null 2>&1; }
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then env "$@"; else sudo env "$@"; fi
+}
+
+# Debian starts and enables a service when its package is installed. We run these servers ourselves, so for the packages
+# that we install (and only for those) neither may happen. policy-rc.d is Debian's own way to forbid the start.
+install_packages() {
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e $policy ]; then
+        as_root sh -c "printf '#!/bin/sh\nexit 101\n' >$policy && chmod 755 $policy"
+        trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT INT TERM
+    fi
+    say "installing $* (apt)"
+    as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1 ||
+        { say "refreshing the package lists"; as_root apt-get update -qq >"$log" 2>&1 || true
+          as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1; } ||
+        { tail -n 5 "$log" >&2; fail "apt could not install: $*"; }
+    for package in "$@"; do
+        for unit in $(dpkg -L "$package" | sed -n 's,.*/systemd/system/\([^/@]*\.\(service\|timer\)\)$,\1,p'); do
+            disable "$unit"
+        done
+    done
+    [ -e $policy ] && as_root rm -f $policy
+    trap - EXIT INT TERM
+}
+
+disable() {
+    if has systemctl; then as_root systemctl --no-reload disable "$1" >/dev/null 2>&1 || true; fi
+    name=${1%.service}
+    if [ -e "/etc/init.d/$name" ] && has update-rc.d; then as_root PATH="$path" update-rc.d "$name" disable >/dev/null 2>&1 || true; fi
+}
+
+missing=""
+want() { has "$1" || missing="$missing $2"; }
+want redis-server redis-server
+want prometheus prometheus
+want prometheus-pushgateway prometheus-pushgateway
+want prometheus-alertmanager prometheus-alertmanager
+want nginx nginx-light
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
+    fail "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3 make setup"
+"$python" -c 'import ensurepip, venv' 2>/dev/null || [ -x $venv/bin/pip ] || missing="$missing python3-venv"
+
+if [ -n "$missing" ]; then
+    if [ "$(id -u)" -ne 0 ] && ! has sudo; then
+        fail "missing Debian packages:$missing; there is no sudo here, so ask root to run: apt-get install --no-install-recommends$missing"
+    fi
+    has apt-get || fail "missing packages:$missing; this is not Debian, so install them by hand"
+    if [ "$(id -u)" -ne 0 ] && [ ! -t 0 ] && ! sudo -n true 2>/dev/null; then
+        fail "missing Debian packages:$missing; sudo needs a password here, so run: sudo apt-get install --no-install-recommends$missing"
+    fi
+    log=$(mktemp)
+    # shellcheck disable=SC2086
+    install_packages $missing
+    rm -f "$log"
+fi
+
+# The stamp holds what was installed; the same lock and project again means that there is nothing to do, also offline.
+[ -x $venv/bin/python ] && $venv/bin/python -c '' 2>/dev/null || { say "creating $venv"; rm -rf $venv; "$python" -m venv $venv; }
+want=$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1)
+stamp="$venv/.installed-$(basename "$lock")"
+if [ "$(cat "$stamp" 2>/dev/null || true)" != "$want" ]; then
+    say "installing the Python packages of $lock"
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
+    $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    echo "$want" >"$stamp"
+fi
+say "ready: $venv/bin/rectbot"

@@ -1,0 +1,5 @@
+"""`python -m rectbot` is the same command as `rectbot`."""
+
+from rectbot.cli import main
+
+main()

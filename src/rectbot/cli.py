@@ -1,0 +1,216 @@
+"""The command line: wiring only. Each command reads the settings and makes one call.
+
+Imports stand inside the commands, so that a command starts without what only the others need.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rectbot import __version__
+from rectbot.errors import RectbotError
+
+if TYPE_CHECKING:
+    from rectbot.settings import Settings
+
+
+class _Group(click.Group):
+    """A group that turns our errors into one line and an exit code, and lists commands in the order of this file."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RectbotError as error:
+            click.echo(f"rectbot: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output went away; Python would complain about that at exit
+            ctx.exit(0)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def _settings() -> Settings:
+    from rectbot.settings import load_settings
+
+    return load_settings()
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def main() -> None:
+    """Keeps one chat bot alive across two cheap hosts, never logged in twice, and shows what goes on.
+
+    On one machine: 'rectbot init', then 'rectbot up'. Settings come from the environment and from .env; .env.example
+    explains each. Exit codes: 0 done, 1 something failed, 2 a setting, a file or an argument is wrong.
+    """
+
+
+@main.command()
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help="Further name or address for the certificate.")
+@click.option("--rotate", type=click.Choice(["push", "redis", "tls"]), help="Replace one secret.")
+def init(hosts: tuple[str, ...], rotate: str | None) -> None:
+    """Make .env with fresh secrets, the certificate and the push password's hash.
+
+    Run again, it changes nothing and says so. All files are 0600 and git-ignored. After --rotate restart the stack
+    ('rectbot down', 'rectbot up'), and carry the new secret to the other host.
+    """
+    from rectbot.stack.init import init as make
+    from rectbot.stack.layout import Layout
+
+    for line in make(Layout.of(_settings()), hosts, rotate):
+        click.echo(f"init: {line}")
+
+
+@main.command()
+@click.option("--detach", "-d", is_flag=True, help="Leave it running in the background.")
+def up(detach: bool) -> None:
+    """Start the stack on this machine: servers, local Discord, both sites; then show it live.
+
+    Ctrl-C stops everything in order. With --detach it goes on in the background until 'rectbot down'.
+    """
+    from rectbot.stack.run import up as run
+
+    sys.exit(run(_settings(), detach=detach, say=click.echo))
+
+
+@main.command()
+def down() -> None:
+    """Stop the stack that runs in the background."""
+    from rectbot.stack.run import down as run
+
+    run(_settings(), say=click.echo)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(as_json: bool) -> None:
+    """Who leads, sites and heartbeats, pushes, alerts, components. Exit code 1 when a component is not healthy."""
+    from rectbot.stack.view import show
+
+    sys.exit(show(_settings(), as_json=as_json))
+
+
+@main.command()
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
+@click.option(
+    "-n", "--lines", default=50, show_default=True, type=click.IntRange(0), help="How many lines to begin with."
+)
+def logs(name: str, follow: bool, lines: int) -> None:
+    """Show the output of a component (see 'rectbot status' for the names)."""
+    from rectbot.stack.logfiles import show
+
+    show(_settings(), name, lines=lines, follow=follow)
+
+
+@main.group(cls=_Group)
+def site() -> None:
+    """Play faults on the running stack, and see that the bot survives them."""
+
+
+def _fault_command(fault: str, explanation: str) -> None:
+    @site.command(fault, help=f"{explanation[0].upper()}{explanation[1:]}.")
+    @click.argument("name", metavar="SITE")
+    def play(name: str) -> None:
+        from rectbot.stack import sites
+        from rectbot.stack.layout import Layout
+
+        settings = _settings()
+        click.echo(sites.play(settings, Layout.of(settings), fault, name))
+
+
+for _fault, _explanation in {
+    "kill": "the host dies: kill -9 to everything at the site",
+    "pause": "the host freezes: SIGSTOP to everything but the guardians, which end a bot that would outlive its lease",
+    "resume": "the frozen host goes on",
+    "cut": "the site is cut off from Redis: connections hang",
+    "heal": "the cut is mended, and what hung arrives late",
+    "stop": "a clean shutdown of the site",
+    "start": "the site comes (back) up",
+}.items():
+    _fault_command(_fault, _explanation)
+
+
+@site.command(hidden=True)
+@click.argument("listen")
+@click.argument("target")
+def link(listen: str, target: str) -> None:
+    """Relay TCP from LISTEN to TARGET: a site's way to Redis on one machine."""
+    import asyncio
+
+    from rectbot.stack.link import relay
+
+    asyncio.run(relay(listen, target))
+
+
+@main.command()
+@click.option("--app", metavar="MODULE:FACTORY", help="Run your own discord.py client: FACTORY() returns it.")
+def bot(app: str | None) -> None:
+    """Run the Discord bot of this site; with FAILOVER_ENABLED=true only while it holds the lease."""
+    from rectbot.bot.main import run_bot
+
+    settings = _settings()
+    sys.exit(run_bot(settings.model_copy(update={"bot_app": app}) if app else settings))
+
+
+@main.command()
+@click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="Go on pushing; without it, push once.")
+@click.option("--job", metavar="NAME", help="Push under this job instead of the URL's.")
+def push(every: float | None, job: str | None) -> None:
+    """Measure this host and its bot, and push to the Pushgateway through the push proxy."""
+    from rectbot import push as pusher
+
+    settings = _settings()
+    if every is None:
+        pusher.push_once(settings, job)
+    else:
+        sys.exit(pusher.push_every(settings, every))
+
+
+@main.command()
+@click.argument("text")
+def alert(text: str) -> None:
+    """Send TEXT ('-': standard input) to the webhook DISCORD_ALERT_WEBHOOK_URL."""
+    from rectbot.alerts.webhook import send_alert
+
+    send_alert(sys.stdin.read() if text == "-" else text, _settings())
+
+
+@main.group(cls=_Group)
+def hub() -> None:
+    """What the outside asks about the failover."""
+
+
+@hub.command("serve")
+def hub_serve() -> None:
+    """Serve the failover's state as Prometheus metrics on port 9464."""
+    import asyncio
+
+    from rectbot.hub.server import serve
+
+    asyncio.run(serve(_settings()))
+
+
+@main.group(cls=_Group)
+def discord() -> None:
+    """The local Discord: for trying and testing without the real one."""
+
+
+@discord.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), help="Default 9800, shifted by RECTBOT_PORT_OFFSET.")
+@click.option("--token", default="local-discord", show_default=True, help="The bot token that it accepts.")
+@click.option(
+    "--journal", type=click.Path(path_type=Path, dir_okay=False), help="Also append the journal to this file."
+)
+def discord_serve(host: str, port: int | None, token: str, journal: Path | None) -> None:
+    """Speak Discord's API v10 to bots on this machine, and keep a journal of every session at GET /journal."""
+    from rectbot.testing.discord import serve
+
+    serve(host, port or _settings().port("discord"), token, journal)

@@ -1,0 +1,77 @@
+"""The hub's HTTP server: `/metrics` for Prometheus, `/healthz` for whoever keeps it running."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from rectbot.errors import ConfigError, RectbotError
+from rectbot.failover.store import LeaseStore, Snapshot
+from rectbot.failover.wiring import failover_store
+from rectbot.hub.exporter import exposition
+from rectbot.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Hub:
+    """Reads the store for each request; it keeps no state that could grow old."""
+
+    def __init__(self, store: LeaseStore, priority: tuple[str, ...]) -> None:
+        self._store = store
+        self._priority = priority
+        self._reachable: bool | None = None
+
+    def application(self) -> web.Application:
+        """The routes."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._healthz)
+        return app
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        body = exposition(await self._snapshot(), self._priority)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n")
+
+    async def _snapshot(self) -> Snapshot | None:
+        """The state now, or None; says it once when Redis goes away and once when it is back."""
+        try:
+            snapshot = await self._store.snapshot()
+        except (RectbotError, OSError, TimeoutError) as error:
+            if self._reachable is not False:
+                log.warning("Redis does not answer: %s", error)
+            self._reachable = False
+            return None
+        if self._reachable is False:
+            log.warning("Redis answers again")
+        self._reachable = True
+        return snapshot
+
+
+async def serve(settings: Settings) -> None:
+    """Serves until SIGTERM or SIGINT. Raises ConfigError when the port is taken."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    store = failover_store(settings)
+    runner = web.AppRunner(Hub(store, settings.failover_priority).application(), access_log=None)
+    await runner.setup()
+    port = settings.port("hub")
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+    except OSError as error:
+        raise ConfigError(f"the hub cannot listen on 127.0.0.1:{port} ({error.strerror})") from None
+    log.info("serving metrics on http://127.0.0.1:%d/metrics", port)
+    try:
+        await stop.wait()
+    finally:
+        await runner.cleanup()
+        await store.close()

@@ -1,0 +1,192 @@
+"""The parts of the native stack: what runs, in which order, under which settings.
+
+The order of the list is the order of starting; stopping goes the other way. A site is a host in miniature: it has a
+supervisor of its own, so that killing or freezing the site takes down whatever would restart its programs, as the
+death of a real host does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rectbot.settings import Settings
+from rectbot.stack.layout import Layout
+from rectbot.stack.servers import find_server
+
+LOCAL_TOKEN = "local-discord"  # noqa: S105 - the local Discord is on loopback, and this token opens nothing else
+LOCAL_LOCK_TTL_MS = 6_000  # short, so that a person sees a failover happen
+LOCAL_FAILBACK_DELAY_SEC = 2
+RECTBOT = (sys.executable, "-m", "rectbot")
+
+
+@dataclass(frozen=True)
+class Program:
+    """A process under a supervisor: its command, what it adds to the environment, and how long it may take to stop."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: dict[str, str] = field(default_factory=dict)
+    stop_seconds: int = 5
+
+
+@dataclass(frozen=True)
+class Component:
+    """A part that `status` reports: a program, where it answers, and its site (None: the stack's own)."""
+
+    program: Program
+    address: str
+    site: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The name on the command line, in `status` and of the log file."""
+        return self.program.name
+
+
+def uses_local_discord(settings: Settings) -> bool:
+    """Without a token of its own the bot talks to the local Discord."""
+    return settings.discord_bot_token is None
+
+
+def pushing_site(settings: Settings) -> str:
+    """The site whose host is measured: the preferred one, which oci watches."""
+    return settings.failover_priority[0]
+
+
+def components(settings: Settings, layout: Layout) -> list[Component]:
+    """All parts, in the order of starting."""
+    parts = _servers(settings, layout)
+    parts += [_ours("hub", ("hub", "serve"), f"http://127.0.0.1:{settings.port('hub')}")]
+    if uses_local_discord(settings):
+        journal = str(layout.folder("discord") / "journal.jsonl")
+        command = ("discord", "serve", "--token", LOCAL_TOKEN, "--journal", journal)
+        parts.append(_ours("discord", command, f"http://127.0.0.1:{settings.port('discord')}"))
+    parts += [_link(settings, site) for site in settings.failover_priority]
+    for site in settings.failover_priority:
+        parts += _site(settings, layout, site)
+    return parts
+
+
+def _servers(settings: Settings, layout: Layout) -> list[Component]:
+    port = settings.port
+    prometheus, alertmanager = layout.folder("prometheus"), layout.folder("alertmanager")
+    nginx, pushgateway = layout.folder("nginx"), layout.folder("pushgateway")
+    # Debian's nginx drops its workers to www-data when root starts it; they could not read a 0600 htpasswd.
+    user = "user root; " if os.getuid() == 0 else ""
+    return [
+        _server("redis", ("redis-server", str(layout.folder("redis") / "redis.conf")), f"127.0.0.1:{port('redis')}"),
+        _server(
+            "pushgateway",
+            (
+                "prometheus-pushgateway",
+                f"--web.listen-address=127.0.0.1:{port('pushgateway')}",
+                f"--persistence.file={pushgateway / 'metrics'}",
+                "--persistence.interval=1m",
+            ),
+            f"http://127.0.0.1:{port('pushgateway')}",
+        ),
+        _server(
+            "prometheus",
+            (
+                "prometheus",
+                f"--config.file={prometheus / 'prometheus.yml'}",
+                f"--storage.tsdb.path={prometheus / 'data'}",
+                "--storage.tsdb.retention.time=15d",
+                f"--web.listen-address=127.0.0.1:{port('prometheus')}",
+                "--web.enable-lifecycle",
+            ),
+            f"http://127.0.0.1:{port('prometheus')}",
+        ),
+        _server(
+            "alertmanager",
+            (
+                "prometheus-alertmanager",
+                f"--config.file={alertmanager / 'alertmanager.yml'}",
+                f"--storage.path={alertmanager / 'data'}",
+                f"--web.listen-address=127.0.0.1:{port('alertmanager')}",
+                "--cluster.listen-address=",  # one Alertmanager: no gossip port
+            ),
+            f"http://127.0.0.1:{port('alertmanager')}",
+        ),
+        _server(
+            "nginx",
+            (
+                "nginx",
+                "-p",
+                str(nginx),
+                "-c",
+                str(nginx / "nginx.conf"),
+                "-e",
+                "stderr",
+                "-g",
+                f"{user}daemon off; pid {nginx / 'nginx.pid'};",
+            ),
+            f"https://{settings.push_proxy_bind}:{port('push-proxy')}",
+        ),
+    ]
+
+
+def _server(name: str, command: tuple[str, ...], address: str) -> Component:
+    binary, *arguments = command
+    return Component(Program(name, (find_server(binary) or binary, *arguments)), address)
+
+
+def _ours(name: str, command: tuple[str, ...], address: str) -> Component:
+    return Component(Program(name, (*RECTBOT, *command)), address)
+
+
+def link_port(settings: Settings, site: str) -> int:
+    """The port through which a site reaches Redis; cutting the site off freezes what listens there."""
+    return settings.port("link") + settings.failover_priority.index(site)
+
+
+def _link(settings: Settings, site: str) -> Component:
+    listen, target = f"127.0.0.1:{link_port(settings, site)}", f"127.0.0.1:{settings.port('redis')}"
+    return _ours(f"link-{site}", ("site", "link", listen, target), listen)
+
+
+def _site(settings: Settings, layout: Layout, site: str) -> list[Component]:
+    environment = site_environment(settings, layout, site)
+    bot = Program(f"bot-{site}", (*RECTBOT, "bot"), environment, stop_seconds=4)
+    parts = [Component(bot, f"site {site}", site)]
+    if site == pushing_site(settings):
+        push = Program(f"push-{site}", (*RECTBOT, "push", "--every", "60"), environment, stop_seconds=2)
+        parts.append(Component(push, settings.push_url, site))
+    return parts
+
+
+def site_environment(settings: Settings, layout: Layout, site: str) -> dict[str, str]:
+    """What a site's programs see beside `.env`: who they are, and how they reach Redis and Discord. No secrets."""
+    given = settings.model_fields_set
+    environment = {
+        "FAILOVER_ENABLED": "true",
+        "SITE_ID": site,
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": str(link_port(settings, site)),
+        "BOT_PID_FILE": str(pid_file(layout, site)),
+    }
+    if uses_local_discord(settings):
+        api = f"http://127.0.0.1:{settings.port('discord')}/sites/{site}/api/v10"
+        environment |= {"DISCORD_BOT_TOKEN": LOCAL_TOKEN, "DISCORD_API_URL": api}
+        if "lock_ttl_ms" not in given:
+            environment["LOCK_TTL_MS"] = str(LOCAL_LOCK_TTL_MS)
+        if "failback_delay_sec" not in given:
+            environment["FAILBACK_DELAY_SEC"] = str(LOCAL_FAILBACK_DELAY_SEC)
+    return environment
+
+
+def pid_file(layout: Layout, site: str) -> Path:
+    """Where the bot of a site writes its process id."""
+    return layout.folder("run") / f"bot-{site}.pid"
+
+
+def alert_webhook(settings: Settings) -> str | None:
+    """Where alerts go: the operator's webhook, else the local Discord's, else nowhere."""
+    if settings.discord_alert_webhook_url is not None:
+        return settings.discord_alert_webhook_url.get_secret_value()
+    if uses_local_discord(settings):
+        return f"http://127.0.0.1:{settings.port('discord')}/api/webhooks/1/local-alerts"
+    return None

@@ -1,0 +1,89 @@
+"""What the native engine adds to the configuration under docker/monitoring, which both engines read.
+
+The shared files are linked, never copied; only addresses, paths and secrets are written here, under `var`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import yaml
+
+from rectbot.alerts.alertmanager import render_native
+from rectbot.errors import RectbotError
+from rectbot.settings import Settings
+from rectbot.stack.components import alert_webhook
+from rectbot.stack.layout import Layout, write_private
+
+SCRAPED = ("prometheus", "pushgateway", "alertmanager", "hub")
+
+
+def write(settings: Settings, layout: Layout) -> None:
+    """Writes the servers' configuration for these settings. Raises RectbotError when the disk refuses."""
+    _redis(settings, layout)
+    _prometheus(settings, layout)
+    _alertmanager(settings, layout)
+    _nginx(settings, layout)
+
+
+def _redis(settings: Settings, layout: Layout) -> None:
+    folder = layout.folder("redis")
+    password = settings.redis_password.get_secret_value() if settings.redis_password else ""
+    lines = (
+        f"include {_quoted(layout.monitoring / 'redis' / 'redis.conf')}",
+        "bind 127.0.0.1",
+        f"port {settings.port('redis')}",
+        f"dir {_quoted(layout.folder('redis', 'data'))}",
+        f"requirepass {_quoted(password)}",
+    )
+    write_private(folder / "redis.conf", "\n".join(lines) + "\n")
+
+
+def _prometheus(settings: Settings, layout: Layout) -> None:
+    folder, source = layout.folder("prometheus"), layout.monitoring / "prometheus"
+    _link(folder / "prometheus.yml", source / "prometheus.yml")
+    _link(folder / "alerts", source / "alerts")
+    targets = layout.folder("prometheus", "targets")
+    for job in SCRAPED:
+        group = {"targets": [f"127.0.0.1:{settings.port(job)}"]}
+        write_private(targets / f"{job}.yml", yaml.safe_dump([group]))
+
+
+def _alertmanager(settings: Settings, layout: Layout) -> None:
+    source = layout.monitoring / "alertmanager" / "alertmanager.yml"
+    text = render_native(source, alert_webhook(settings))
+    write_private(layout.folder("alertmanager") / "alertmanager.yml", text)
+
+
+def _nginx(settings: Settings, layout: Layout) -> None:
+    folder, engine = layout.folder("nginx"), layout.folder("nginx", "engine")
+    for name, target in {
+        "nginx.conf": layout.monitoring / "pushgateway" / "nginx.conf",
+        "htpasswd": layout.htpasswd,
+        "tls.crt": layout.certificate,
+        "tls.key": layout.private_key,
+    }.items():
+        _link(folder / name, target)
+    temporary = layout.folder("nginx", "temporary")
+    http = [f"upstream pushgateway {{\n    server 127.0.0.1:{settings.port('pushgateway')};\n}}"]
+    for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
+        http.append(f"{kind}_temp_path {_quoted(temporary / kind)};")
+    write_private(engine / "http.conf", "\n".join(http) + "\n")
+    listen = f"listen {settings.push_proxy_bind}:{settings.port('push-proxy')} ssl;\n"
+    write_private(engine / "server.conf", listen)
+
+
+def _quoted(value: Path | str) -> str:
+    """A quoted word for Redis and nginx, which both know `\\"` inside double quotes."""
+    text = str(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _link(path: Path, target: Path) -> None:
+    try:
+        if path.is_symlink() and path.readlink() == target:
+            return
+        path.unlink(missing_ok=True)
+        path.symlink_to(target)
+    except OSError as error:
+        raise RectbotError(f"{path}: cannot be linked to {target} ({error.strerror})") from None

@@ -1,0 +1,109 @@
+"""Is a component doing its work? Each check asks the component itself, not its supervisor."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from rectbot.settings import Settings
+from rectbot.stack.components import Component, site_environment
+from rectbot.stack.layout import Layout
+from rectbot.stack.link import split_address
+
+TIMEOUT_SECONDS = 2.0
+PUSH_STALE_SECONDS = 180  # the threshold of the alert XserverPushStale
+_READY_PATHS = {
+    "pushgateway": "/-/ready",
+    "prometheus": "/-/ready",
+    "alertmanager": "/-/ready",
+    "hub": "/healthz",
+    "discord": "/healthz",
+}
+_PUSH_TIME = re.compile(r'^push_time_seconds\{.*?job="([^"]*)".*?\} (\S+)$', re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What one look at the stack found, for the checks that need more than the component itself."""
+
+    redis: bool
+    heartbeat_age_s: dict[str, float | None]
+    push_age_s: dict[str, float]
+
+
+async def check(
+    component: Component, facts: Facts, http: aiohttp.ClientSession, settings: Settings, layout: Layout
+) -> bool:
+    """True when the component does what it is there for. Never raises."""
+    name, _, site = component.name.partition("-")
+    if component.name == "redis":
+        return facts.redis
+    if name == "link":
+        return await _redis_answers(component.address)
+    if name == "bot":
+        limit = int(site_environment(settings, layout, site).get("LOCK_TTL_MS", settings.lock_ttl_ms)) / 1000
+        age = facts.heartbeat_age_s.get(site)
+        return age is not None and age <= limit
+    if name == "push":
+        return any(age <= PUSH_STALE_SECONDS for age in facts.push_age_s.values())
+    if component.name == "nginx":
+        return await _proxy_refuses(component.address, http, layout)
+    return await http_ok(http, component.address + _READY_PATHS[component.name])
+
+
+async def http_ok(http: aiohttp.ClientSession, url: str) -> bool:
+    """True when a GET is answered with 200."""
+    try:
+        async with http.get(url) as answer:
+            return answer.status == 200
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False
+
+
+async def http_json(http: aiohttp.ClientSession, url: str) -> Any:
+    """The JSON that a GET brings, or None."""
+    try:
+        async with http.get(url) as answer:
+            return await answer.json() if answer.status == 200 else None
+    except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+        return None
+
+
+async def push_times(http: aiohttp.ClientSession, pushgateway: str) -> dict[str, float]:
+    """Unix time of the last push of each job, as the Pushgateway tells it."""
+    try:
+        async with http.get(f"{pushgateway}/metrics") as answer:
+            text = await answer.text()
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return {}
+    return {job: float(value) for job, value in _PUSH_TIME.findall(text)}
+
+
+async def _redis_answers(address: str) -> bool:
+    """True when something speaks Redis there; without the password it says NOAUTH, and that is answer enough."""
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            reader, writer = await asyncio.open_connection(*split_address(address))
+            try:
+                writer.write(b"PING\r\n")
+                return (await reader.readline())[:1] in (b"-", b"+")
+            finally:
+                writer.transport.abort()
+    except (TimeoutError, OSError):
+        return False
+
+
+async def _proxy_refuses(address: str, http: aiohttp.ClientSession, layout: Layout) -> bool:
+    """True when the proxy shows our certificate and turns away whoever has no password."""
+    try:
+        context = ssl.create_default_context(cafile=str(layout.certificate))
+        context.check_hostname = False  # it may listen on an address that the certificate does not name
+        async with http.put(f"{address}/metrics/job/health", ssl=context) as answer:
+            return answer.status in (401, 403)
+    except (aiohttp.ClientError, TimeoutError, OSError):
+        return False

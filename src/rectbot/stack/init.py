@@ -1,0 +1,110 @@
+"""`rectbot init`: everything a fresh checkout needs that must not be in git."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterator, Sequence
+
+import bcrypt
+from dotenv import dotenv_values
+
+from rectbot.errors import ConfigError
+from rectbot.stack import certificate
+from rectbot.stack.layout import Layout, read_text, write_private
+
+PUSH_USER = "prom"
+_SECRET_BYTES = 24  # 192 bits: nothing that guesses gets there
+_BCRYPT_ROUNDS = 10  # about 50 ms for each push: nginx computes it in its event loop
+_GENERATED = {
+    "REDIS_PASSWORD": "redis",
+    "PUSHGATEWAY_PASSWORD": "push",
+    "DASHBOARD_ADMIN_PASSWORD": None,
+}
+ROTATABLE = ("push", "redis", "tls")
+
+
+def init(layout: Layout, hosts: Sequence[str] = (), rotate: str | None = None) -> Iterator[str]:
+    """Makes what is missing and yields a line for each thing done; what is there stays as it is.
+
+    `rotate` replaces one secret: `push` (password and htpasswd), `redis` or `tls`. `hosts` are further names for the
+    certificate. Every file written is 0600. Raises RectbotError when a file cannot be read or written.
+    """
+    if rotate is not None and rotate not in ROTATABLE:
+        raise ConfigError(f"--rotate {rotate}: choose one of {', '.join(ROTATABLE)}")
+    changed = False
+    for line in (*_env(layout, rotate), *_tls(layout, hosts, rotate == "tls"), *_htpasswd(layout)):
+        changed = True
+        yield line
+    if not changed:
+        yield "everything is there already: nothing was changed"
+
+
+def _env(layout: Layout, rotate: str | None) -> Iterator[str]:
+    fresh = not layout.env_file.exists()
+    source = layout.home / ".env.example" if fresh else layout.env_file
+    text = read_text(source, "take it from the repository" if fresh else "make it readable for this user")
+    values = {} if fresh else dotenv_values(layout.env_file)
+    made = []
+    for name, rotation in _GENERATED.items():
+        if not values.get(name) or (rotation is not None and rotation == rotate):
+            text = _assign(text, name, secrets.token_urlsafe(_SECRET_BYTES))
+            made.append(name)
+    if made:
+        write_private(layout.env_file, text)
+        yield f"{'wrote' if fresh else 'updated'} {layout.env_file} (new: {', '.join(made)})"
+
+
+def _assign(text: str, name: str, value: str) -> str:
+    """Sets `name` in an env file's text, in place where the line exists, else at the end."""
+    line = f"{name}={value}"
+    new, count = re.subn(rf"^{name}=.*$", line, text, count=1, flags=re.MULTILINE)
+    return new if count else f"{text.rstrip()}\n{line}\n"
+
+
+def _tls(layout: Layout, hosts: Sequence[str], rotate: bool) -> Iterator[str]:
+    there = layout.certificate.exists() and layout.private_key.exists()
+    if there and not rotate:
+        missing = sorted(set(hosts) - set(certificate.hosts_of(layout.certificate))) if hosts else []
+        if not missing:
+            return
+        rotate = True
+        yield f"the certificate does not name {', '.join(missing)} yet: it is made anew"
+    kept = _known_hosts(layout) if there else []
+    pem, key = certificate.make((*kept, *hosts))
+    write_private(layout.private_key, key)
+    write_private(layout.certificate, pem)
+    names = ", ".join(certificate.hosts_of(layout.certificate))
+    yield f"{'replaced' if there else 'wrote'} {layout.certificate} and its key (for {names})"
+
+
+def _known_hosts(layout: Layout) -> list[str]:
+    """The names of the certificate that is replaced; none when it is broken, for that may be why it is."""
+    try:
+        return certificate.hosts_of(layout.certificate)
+    except ConfigError:
+        return []
+
+
+def _htpasswd(layout: Layout) -> Iterator[str]:
+    """Keeps the file in step with the password in .env, so that editing .env and running init again is enough."""
+    password = dotenv_values(layout.env_file).get("PUSHGATEWAY_PASSWORD") or ""
+    user = dotenv_values(layout.env_file).get("PUSHGATEWAY_USER") or PUSH_USER
+    there = layout.htpasswd.exists()
+    if there and _admits(read_text(layout.htpasswd, "make it readable for this user"), user, password):
+        return
+    digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS)).decode()
+    # nginx asks libcrypt, which knows bcrypt as $2b$ and $2y$; htpasswd(1) writes $2y$.
+    write_private(layout.htpasswd, f"{user}:{digest.replace('$2b$', '$2y$', 1)}\n")
+    yield f"{'replaced' if there else 'wrote'} {layout.htpasswd} (user {user}, bcrypt)"
+
+
+def _admits(text: str, user: str, password: str) -> bool:
+    for line in text.splitlines():
+        name, _, digest = line.partition(":")
+        if name == user:
+            try:
+                return bcrypt.checkpw(password.encode(), digest.strip().encode())
+            except ValueError:
+                return False
+    return False

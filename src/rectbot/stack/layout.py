@@ -1,0 +1,110 @@
+"""Where the stack keeps things: one place that knows every path."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from rectbot.errors import ConfigError, RectbotError
+from rectbot.settings import Settings
+
+# A socket's path must fit into sockaddr_un.sun_path (unix(7): 108 bytes with the closing NUL).
+_MAX_SOCKET_PATH = 107
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths of one stack: `home` is the checkout, `var` holds the state of the stack at this port offset."""
+
+    home: Path
+    var: Path
+
+    @classmethod
+    def of(cls, settings: Settings) -> Layout:
+        """The layout for these settings; a port offset gets a state folder of its own, so two stacks never mix."""
+        home = settings.rectbot_home.resolve()
+        offset = settings.rectbot_port_offset
+        return cls(home, home / "var" / (f"offset-{offset}" if offset else "main"))
+
+    @property
+    def monitoring(self) -> Path:
+        """The configuration that both engines read."""
+        return self.home / "docker" / "monitoring"
+
+    @property
+    def env_file(self) -> Path:
+        """The settings and secrets, 0600."""
+        return self.home / ".env"
+
+    @property
+    def certificate(self) -> Path:
+        """The push proxy's certificate."""
+        return self.monitoring / "tls" / "tls.crt"
+
+    @property
+    def private_key(self) -> Path:
+        """The push proxy's private key."""
+        return self.monitoring / "tls" / "tls.key"
+
+    @property
+    def htpasswd(self) -> Path:
+        """Who may push: user and bcrypt hash."""
+        return self.monitoring / "pushgateway" / "htpasswd"
+
+    def folder(self, *parts: str) -> Path:
+        """A folder under `var`, made if missing, for this user only."""
+        path = self.var.joinpath(*parts)
+        try:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise RectbotError(
+                f"{path}: cannot be made ({error.strerror}); check the disk and its permissions"
+            ) from None
+        return path
+
+    def log(self, name: str) -> Path:
+        """The log file of a component."""
+        return self.folder("log") / f"{name}.log"
+
+    @property
+    def supervisor_socket(self) -> Path:
+        """The supervisor's control socket; in the temporary folder where the checkout lies too deep for a socket."""
+        path = self.var / "supervisor.sock"
+        if len(os.fsencode(path)) < _MAX_SOCKET_PATH:
+            return path
+        digest = hashlib.sha256(os.fsencode(self.var)).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"rectbot-{os.getuid()}-{digest}.sock"
+
+
+def write_private(path: Path, text: str) -> None:
+    """Replaces a file atomically, readable by its owner only (0600).
+
+    Raises RectbotError when the folder cannot be written or the disk is full; the old file is then still whole.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RectbotError(f"{path}: cannot be written ({error.strerror}); nothing was changed") from None
+
+
+def read_text(path: Path, mend: str) -> str:
+    """Reads a file that must be there; the error says how to mend it."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: is missing; {mend}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"{path}: cannot be read ({reason}); {mend}") from None

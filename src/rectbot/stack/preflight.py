@@ -1,0 +1,94 @@
+"""What must hold before the stack starts: each failure is one line that says how to mend it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from rectbot.errors import ConfigError, RectbotError
+from rectbot.settings import Settings
+from rectbot.stack import certificate
+from rectbot.stack.components import link_port, uses_local_discord
+from rectbot.stack.layout import Layout
+from rectbot.stack.processes import port_holder
+from rectbot.stack.servers import DEBIAN_PACKAGES, find_server
+
+MINIMUM_FREE_BYTES = 200 * 2**20  # Prometheus alone pre-allocates 128 MiB of head chunks
+
+
+def check(settings: Settings, layout: Layout) -> None:
+    """Raises RectbotError for the first thing that would keep the stack from running."""
+    _check_packages()
+    _check_site_names(settings)
+    _check_disk(layout)
+    _check_secrets(settings, layout)
+    certificate.check(layout.certificate, layout.private_key)
+    for name, host, port in ports(settings):
+        _check_port(name, host, port)
+
+
+def ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
+    """Name, address and port of everything that the stack listens on."""
+    for name in ("redis", "pushgateway", "prometheus", "alertmanager", "hub"):
+        yield name, "127.0.0.1", settings.port(name)
+    yield "nginx", settings.push_proxy_bind, settings.port("push-proxy")
+    if uses_local_discord(settings):
+        yield "discord", "127.0.0.1", settings.port("discord")
+    for site in settings.failover_priority:
+        yield f"link-{site}", "127.0.0.1", link_port(settings, site)
+
+
+def _check_packages() -> None:
+    missing = [package for binary, package in DEBIAN_PACKAGES.items() if find_server(binary) is None]
+    if missing:
+        raise ConfigError(
+            f"missing Debian packages: {' '.join(missing)}; run 'make setup', "
+            f"or as root: apt-get install --no-install-recommends {' '.join(missing)}"
+        )
+
+
+def _check_site_names(settings: Settings) -> None:
+    if settings.site_id is not None and settings.site_id not in settings.failover_priority:
+        raise ConfigError(
+            f"SITE_ID={settings.site_id} is not in FAILOVER_PRIORITY={','.join(settings.failover_priority)}; "
+            "correct it (a stack on one machine runs every site and needs no SITE_ID)"
+        )
+
+
+def _check_disk(layout: Layout) -> None:
+    free = shutil.disk_usage(layout.folder()).free
+    if free < MINIMUM_FREE_BYTES:
+        raise RectbotError(
+            f"{layout.var}: no disk space: {free // 2**20} MiB are free, "
+            f"the stack needs {MINIMUM_FREE_BYTES // 2**20} MiB; free some, or move the checkout"
+        )
+
+
+def _check_secrets(settings: Settings, layout: Layout) -> None:
+    for name in ("redis_password", "pushgateway_password"):
+        if getattr(settings, name) is None:
+            raise ConfigError(f"{layout.env_file}: {name.upper()} is not set; run 'rectbot init'")
+    if not _readable(layout.htpasswd):
+        raise ConfigError(f"{layout.htpasswd}: is missing or unreadable; run 'rectbot init'")
+
+
+def _readable(path: Path) -> bool:
+    return path.is_file() and os.access(path, os.R_OK)
+
+
+def _check_port(name: str, host: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            if not isinstance(error, socket.gaierror) and error.errno == errno.EADDRINUSE:
+                raise ConfigError(
+                    f"port {port} ({name}) is in use by {port_holder(port)}; "
+                    "stop it, or shift all ports with RECTBOT_PORT_OFFSET"
+                ) from None
+            raise ConfigError(f"{name} cannot listen on {host}:{port} ({error.strerror})") from None

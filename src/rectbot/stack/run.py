@@ -1,0 +1,177 @@
+"""`rectbot up` and `rectbot down`: starts everything in order with a health check each, and stops it in order."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import time
+from collections.abc import Callable
+from types import FrameType
+
+from rich.console import Console
+
+from rectbot.errors import RectbotError
+from rectbot.failover.wiring import failover_store
+from rectbot.settings import Settings
+from rectbot.stack import configuration, preflight, processes, supervise
+from rectbot.stack.components import Component, alert_webhook, uses_local_discord
+from rectbot.stack.layout import Layout
+from rectbot.stack.status import Observer, Status
+from rectbot.stack.supervise import Supervisor, site_program
+from rectbot.stack.view import address_table, live
+
+START_SECONDS = 40.0
+STOP_SECONDS = 8.0  # what is left after this is killed, so that Ctrl-C is done within 10 s
+_POLL_SECONDS = 0.1
+
+Say = Callable[[str], None]
+
+
+def up(settings: Settings, *, detach: bool, say: Say) -> int:
+    """Starts the stack; shows it until Ctrl-C and then stops it, or leaves it running when detached.
+
+    Returns the exit code. Raises RectbotError when something keeps it from starting; then nothing is left running.
+    """
+    layout = Layout.of(settings)
+    if Supervisor(layout).running():
+        raise RectbotError("the stack is running already: see 'rectbot status', stop it with 'rectbot down'")
+    if leftovers := processes.of_stack(layout):
+        say(f"up: ending {len(leftovers)} processes that an earlier stack left behind")
+        processes.end(leftovers, grace=STOP_SECONDS)
+    preflight.check(settings, layout)
+    first_start = not (layout.var / "redis" / "data").exists()
+    configuration.write(settings, layout)
+    supervise.write_configuration(settings, layout)
+    _on_signals(signal.default_int_handler)
+    try:
+        asyncio.run(_start(settings, layout, first_start, say))
+        if detach:
+            say("up: running in the background; 'rectbot status' looks, 'rectbot down' stops")
+            return 0
+        asyncio.run(_show(settings))
+    except KeyboardInterrupt:
+        say("")
+    except BaseException:
+        down(settings, say=lambda _: None)
+        raise
+    _on_signals(signal.SIG_IGN)  # an impatient second Ctrl-C must not leave half of it running
+    down(settings, say=say)
+    return 0
+
+
+async def _start(settings: Settings, layout: Layout, first_start: bool, say: Say) -> None:
+    supervisor = Supervisor(layout)
+    supervisor.launch()
+    if alert_webhook(settings) is None:
+        say("up: WARNING: DISCORD_ALERT_WEBHOOK_URL is not set: alerts are shown here, and sent nowhere")
+    async with Observer(settings) as observer:
+        sites_started = False
+        for part in observer.parts:
+            if part.site is None:
+                supervisor.start(part.name)
+            elif not sites_started:
+                sites_started = True
+                for site in settings.failover_priority:
+                    supervisor.start(site_program(site))
+            await _wait_healthy(observer, part, say)
+            if part.name == "redis" and first_start:
+                await _initialise(settings)
+        status = await _wait_for_leader(observer)
+    say("")
+    Console(highlight=False).print(address_table(status))
+    say("")
+    leader = status.leader
+    say(f"up: {leader['site']} leads (epoch {leader['epoch']})" if leader else "up: no site leads yet")
+    if uses_local_discord(settings):
+        say("up: DISCORD_BOT_TOKEN is not set, so the bot talks to the local Discord; set it in .env for the real one")
+
+
+async def _initialise(settings: Settings) -> None:
+    """Tells a brand-new Redis that no lease was ever granted, so that the first leader need not wait a whole TTL."""
+    store = failover_store(settings.model_copy(update={"redis_host": "127.0.0.1", "redis_url": None}))
+    try:
+        await store.initialise()
+    finally:
+        await store.close()
+
+
+async def _wait_healthy(observer: Observer, part: Component, say: Say) -> None:
+    began = time.monotonic()
+    while time.monotonic() - began < START_SECONDS:
+        status = await observer.look()
+        if status.components[part.name]["healthy"]:
+            say(f"up: {part.name:<14} ok    {part.address}  ({time.monotonic() - began:.1f} s)")
+            return
+        await asyncio.sleep(_POLL_SECONDS)
+    log = observer.layout.log(part.name)
+    lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
+    raise RectbotError(
+        f"{part.name} is not healthy after {START_SECONDS:.0f} s; its last words: {_last(lines)}; see {log}"
+    )
+
+
+def _last(lines: list[str]) -> str:
+    return lines[-1][-300:] if lines else "(none)"
+
+
+async def _wait_for_leader(observer: Observer) -> Status:
+    """The preferred site leads, or some time has passed; the bots' health was seen before."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        status = await observer.look()
+        if (status.leader and status.healthy) or time.monotonic() > deadline:
+            return status
+        await asyncio.sleep(_POLL_SECONDS)
+
+
+async def _show(settings: Settings) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stop.set)
+    supervisor = Supervisor(Layout.of(settings))
+    watch = asyncio.create_task(_watch(supervisor, stop))
+    await live(settings, stop)
+    watch.cancel()
+
+
+async def _watch(supervisor: Supervisor, stop: asyncio.Event) -> None:
+    """Ends the view when somebody ran 'rectbot down' elsewhere."""
+    while await asyncio.to_thread(supervisor.running):  # noqa: ASYNC110 - it is in another process
+        await asyncio.sleep(1)
+    stop.set()
+
+
+def down(settings: Settings, *, say: Say) -> None:
+    """Stops the stack in order: sites first, Redis last. Nothing of it is running afterwards."""
+    layout = Layout.of(settings)
+    supervisor = Supervisor(layout)
+    left = processes.of_stack(layout)
+    if not left:
+        say("down: nothing was running")
+        return
+    began = time.monotonic()
+    processes.send(left, signal.SIGCONT)  # what is frozen could not stop
+    if supervisor.running():
+        with contextlib.suppress(RectbotError, OSError):
+            _stop_in_order(settings, supervisor, began)
+    processes.end(processes.of_stack(layout), grace=max(0.5, STOP_SECONDS - (time.monotonic() - began)))
+    layout.supervisor_socket.unlink(missing_ok=True)
+    say(f"down: stopped ({time.monotonic() - began:.1f} s)")
+
+
+def _stop_in_order(settings: Settings, supervisor: Supervisor, began: float) -> None:
+    names = [site_program(site) for site in settings.failover_priority]
+    for name in names:
+        supervisor.stop(name, wait=False)
+    while time.monotonic() - began < STOP_SECONDS / 2 and any(supervisor.states().get(n) == "STOPPING" for n in names):
+        time.sleep(_POLL_SECONDS)
+    supervisor.shutdown()
+    while time.monotonic() - began < STOP_SECONDS and supervisor.running():
+        time.sleep(_POLL_SECONDS)
+
+
+def _on_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, handler)

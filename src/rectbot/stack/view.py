@@ -1,0 +1,127 @@
+"""How the stack's state looks in a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+
+import click
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from rectbot.settings import Settings
+from rectbot.stack.status import Observer, Status, look_once
+
+REFRESH_SECONDS = 1.0
+
+
+def show(settings: Settings, *, as_json: bool) -> int:
+    """Prints one look, as plain text where the output is not a terminal, or as JSON.
+
+    Returns 0 when every component is healthy, else 1.
+    """
+    status = asyncio.run(look_once(settings))
+    if as_json:
+        click.echo(json.dumps(status.as_dict(), indent=2))
+    else:
+        Console().print(render(status))
+    return 0 if status.healthy else 1
+
+
+def address_table(status: Status) -> Table:
+    """Every component, where it answers, and whether it does."""
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for heading in ("component", "health", "address"):
+        table.add_column(heading, no_wrap=True)
+    for name, part in status.components.items():
+        health = Text("ok", "green") if part["healthy"] else Text("DOWN", "bold red")
+        table.add_row(name, health, part["address"])
+    return table
+
+
+def render(status: Status) -> RenderableType:
+    """The whole picture."""
+    gap = Text()
+    facts = (_leader(status), gap, _sites(status), gap, _pushes(status), _alerts(status), gap, _events(status), gap)
+    return Group(*facts, address_table(status))
+
+
+def _leader(status: Status) -> Text:
+    if status.leader is None:
+        return Text("leader  nobody", "bold red")
+    leader = status.leader
+    line = Text.assemble("leader  ", (leader["site"], "bold green"), f"  epoch {leader['epoch']}")
+    return line.append(f"  since {leader['since']}  lease {leader['lease_remaining_ms'] / 1000:.1f} s")
+
+
+def _sites(status: Status) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for heading in ("site", "priority", "heartbeat", "eligible"):
+        table.add_column(heading, no_wrap=True)
+    for name, site in status.sites.items():
+        age = site["heartbeat_age_s"]
+        heartbeat = Text("none", "red") if age is None else Text(f"{age:.1f} s ago")
+        table.add_row(name, str(site["priority"]), heartbeat, "yes" if site["eligible"] else Text("no", "yellow"))
+    return table
+
+
+def _pushes(status: Status) -> Text:
+    ages = ", ".join(f"{job} {entry['age_s']:.0f} s ago" for job, entry in status.push.items())
+    return Text(f"push    {ages or 'none yet'}")
+
+
+def _alerts(status: Status) -> Text:
+    line = Text("alerts  ")
+    if not status.alerts:
+        return line.append("none", "green")
+    for alert in status.alerts:
+        firing = alert["state"] == "firing"
+        line.append(f"{alert['name']} {alert['state']} ({alert['severity']})  ", "bold red" if firing else "yellow")
+    return line
+
+
+def _events(status: Status) -> Text:
+    lines = Text("last events", "bold")
+    for event in status.events:
+        lines.append(f"\n  {event}", "not bold")
+    return lines
+
+
+async def live(settings: Settings, stop: asyncio.Event) -> None:
+    """Shows the stack until `stop`: redrawn each second on a terminal, else a line whenever something changes."""
+    console = Console()
+    async with Observer(settings) as observer:
+        if not console.is_terminal:
+            await _lines(console, observer, stop)
+            return
+        with Live(console=console, auto_refresh=False, screen=False) as display:
+            while not stop.is_set():
+                display.update(
+                    Group(render(await observer.look()), Text("\nCtrl-C stops everything", "dim")), refresh=True
+                )
+                await _pause(stop)
+
+
+async def _lines(console: Console, observer: Observer, stop: asyncio.Event) -> None:
+    before = ""
+    while not stop.is_set():
+        status = await observer.look()
+        leader = f"{status.leader['site']} (epoch {status.leader['epoch']})" if status.leader else "nobody"
+        down = [name for name, part in status.components.items() if not part["healthy"]]
+        firing = [alert["name"] for alert in status.alerts if alert["state"] == "firing"]
+        line = f"leader {leader}; down: {', '.join(down) or 'none'}; firing: {', '.join(firing) or 'none'}"
+        if line != before:
+            console.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False, soft_wrap=True)
+            before = line
+        await _pause(stop)
+
+
+async def _pause(stop: asyncio.Event) -> None:
+    try:
+        async with asyncio.timeout(REFRESH_SECONDS):
+            await stop.wait()
+    except TimeoutError:
+        pass
