@@ -156,18 +156,20 @@ def _read_env_file(path: Path) -> dict[str, int]:
         except UnicodeDecodeError:
             raise ConfigError(f"{path}: is not UTF-8 text; save it as UTF-8") from None
     for binding in bindings:
+        text = binding.original.string
+        line = binding.original.line + text[: len(text) - len(text.lstrip())].count(
+            "\n"
+        )  # it counts from the blank lines
         if binding.error or (binding.key is not None and binding.value is None):
-            text = binding.original.string.strip().split("=")[0]
-            raise ConfigError(f"{path}:{binding.original.line}: cannot read {text[:40]!r}; write NAME=value")
+            name = text.strip().split("=")[0]
+            raise ConfigError(f"{path}:{line}: cannot read {name[:40]!r}; write NAME=value")
         if binding.key is None:
             continue
-        lines[binding.key] = binding.original.line
+        lines[binding.key] = line
         if binding.key not in KNOWN:
             close = difflib.get_close_matches(binding.key.upper(), KNOWN, n=1, cutoff=0.8)
             if close:
-                raise ConfigError(
-                    f"{path}:{binding.original.line}: unknown setting {binding.key}; did you mean {close[0]}?"
-                )
+                raise ConfigError(f"{path}:{line}: unknown setting {binding.key}; did you mean {close[0]}?")
     return lines
 
 

@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rectbot.failover.store import Snapshot
+from rectbot.failover.events import Snapshot
 
 
 class _Collected(Collector):
@@ -33,16 +33,16 @@ def _metrics(snapshot: Snapshot | None, priority: tuple[str, ...]) -> Iterator[M
     leader = snapshot.leader
     is_leader = _by_site("rectbot_failover_leader", "1 for the site that holds the lease.")
     eligible = _by_site("rectbot_failover_site_eligible", "1 for a site that may lead.")
-    rank = _by_site("rectbot_failover_site_priority", "Rank of a site; 1 is the most preferred.")
+    rank = _by_site("rectbot_failover_site_priority", "Rank of a site; 0 is the most preferred.")
     age = _by_site(
         "rectbot_failover_heartbeat_age_seconds", "Seconds since a site's last heartbeat; absent without one."
     )
-    for place, name in enumerate(priority, start=1):
+    for place, name in enumerate(priority):
         site = snapshot.sites.get(name)
         is_leader.add_metric([name], float(leader is not None and leader.site == name))
         eligible.add_metric([name], float(site is not None and site.eligible))
         rank.add_metric([name], place)
-        if site is not None:
+        if site is not None and site.heartbeat_age_s is not None:
             age.add_metric([name], site.heartbeat_age_s)
     yield from (is_leader, eligible, rank, age)
     if leader is not None:

@@ -10,8 +10,9 @@ from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from rectbot.errors import ConfigError, RectbotError
-from rectbot.failover.store import LeaseStore, Snapshot
-from rectbot.failover.wiring import failover_store
+from rectbot.failover.events import Snapshot
+from rectbot.failover.store import RedisLeaseStore, StoreUnavailable
+from rectbot.failover.wiring import open_observer
 from rectbot.hub.exporter import exposition
 from rectbot.settings import Settings
 
@@ -21,7 +22,7 @@ log = logging.getLogger(__name__)
 class Hub:
     """Reads the store for each request; it keeps no state that could grow old."""
 
-    def __init__(self, store: LeaseStore, priority: tuple[str, ...]) -> None:
+    def __init__(self, store: RedisLeaseStore, priority: tuple[str, ...]) -> None:
         self._store = store
         self._priority = priority
         self._reachable: bool | None = None
@@ -44,7 +45,7 @@ class Hub:
         """The state now, or None; says it once when Redis goes away and once when it is back."""
         try:
             snapshot = await self._store.snapshot()
-        except (RectbotError, OSError, TimeoutError) as error:
+        except (StoreUnavailable, RectbotError) as error:
             if self._reachable is not False:
                 log.warning("Redis does not answer: %s", error)
             self._reachable = False
@@ -61,7 +62,7 @@ async def serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    store = failover_store(settings)
+    store = open_observer(settings)
     runner = web.AppRunner(Hub(store, settings.failover_priority).application(), access_log=None)
     await runner.setup()
     port = settings.port("hub")

@@ -12,12 +12,12 @@ from types import FrameType
 from rich.console import Console
 
 from rectbot.errors import RectbotError
-from rectbot.failover.wiring import failover_store
+from rectbot.failover.wiring import open_observer
 from rectbot.settings import Settings
 from rectbot.stack import configuration, preflight, processes, supervise
 from rectbot.stack.components import Component, alert_webhook, uses_local_discord
 from rectbot.stack.layout import Layout
-from rectbot.stack.status import Observer, Status
+from rectbot.stack.status import Observer, Status, own_redis
 from rectbot.stack.supervise import Supervisor, site_program
 from rectbot.stack.view import address_table, live
 
@@ -89,7 +89,7 @@ async def _start(settings: Settings, layout: Layout, first_start: bool, say: Say
 
 async def _initialise(settings: Settings) -> None:
     """Tells a brand-new Redis that no lease was ever granted, so that the first leader need not wait a whole TTL."""
-    store = failover_store(settings.model_copy(update={"redis_host": "127.0.0.1", "redis_url": None}))
+    store = open_observer(own_redis(settings))
     try:
         await store.initialise()
     finally:

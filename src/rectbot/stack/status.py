@@ -10,9 +10,9 @@ from typing import Any
 import aiohttp
 
 from rectbot.errors import RectbotError
-from rectbot.failover.events import Event
-from rectbot.failover.store import LeaseStore, Snapshot
-from rectbot.failover.wiring import failover_store
+from rectbot.failover.events import Event, Snapshot
+from rectbot.failover.store import StoreUnavailable
+from rectbot.failover.wiring import open_observer
 from rectbot.settings import Settings
 from rectbot.stack.components import Component, components
 from rectbot.stack.health import TIMEOUT_SECONDS, Facts, check, http_json, push_times
@@ -49,6 +49,11 @@ class Status:
         }
 
 
+def own_redis(settings: Settings) -> Settings:
+    """The settings with the stack's own Redis, wherever the bots of `.env` look for theirs."""
+    return settings.model_copy(update={"redis_url": None, "redis_host": "127.0.0.1", "redis_tls": False, "redis_db": 0})
+
+
 class Observer:
     """Looks at a stack again and again over connections that it keeps. Use it as an async context manager."""
 
@@ -56,17 +61,15 @@ class Observer:
         self.settings = settings
         self.layout = Layout.of(settings)
         self.parts = components(settings, self.layout)
-        self._store: LeaseStore | None = None
 
     async def __aenter__(self) -> Observer:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
-        self._store = failover_store(self.settings.model_copy(update={"redis_host": "127.0.0.1", "redis_url": None}))
+        self._store = open_observer(own_redis(self.settings))
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self._http.close()
-        if self._store is not None:
-            await self._store.close()
+        await self._store.close()
 
     async def look(self) -> Status:
         """Asks everything at once; what does not answer in time is missing or unhealthy."""
@@ -96,17 +99,15 @@ class Observer:
         return f"http://127.0.0.1:{self.settings.port(name)}"
 
     async def _snapshot(self) -> Snapshot | None:
-        assert self._store is not None
         try:
             return await self._store.snapshot()
-        except (RectbotError, OSError, TimeoutError):
+        except (StoreUnavailable, RectbotError):
             return None
 
     async def _events(self) -> list[Event]:
-        assert self._store is not None
         try:
             return await self._store.events(EVENTS_SHOWN)
-        except (RectbotError, OSError, TimeoutError):
+        except (StoreUnavailable, RectbotError):
             return []
 
     async def _alerts(self) -> list[dict[str, str]]:
@@ -144,7 +145,7 @@ def _sites(snapshot: Snapshot | None, priority: tuple[str, ...]) -> dict[str, di
         result[name] = {
             "heartbeat_age_s": site.heartbeat_age_s if site else None,
             "eligible": bool(site and site.eligible),
-            "priority": rank + 1,
+            "priority": rank,
         }
     return result
 

@@ -86,7 +86,9 @@ def _alerts(status: Status) -> Text:
 def _events(status: Status) -> Text:
     lines = Text("last events", "bold")
     for event in status.events:
-        lines.append(f"\n  {event}", "not bold")
+        moment = time.strftime("%H:%M:%S", time.localtime(event.time))
+        why = f": {event.why}" if event.why else ""
+        lines.append(f"\n  {moment}  {event.kind:<12} {event.site}  epoch {event.epoch}{why}", "not bold")
     return lines
 
 

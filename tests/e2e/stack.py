@@ -1,0 +1,148 @@
+"""A real stack for the end-to-end tests: a home and ports of its own, and the command line as a person uses it."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rectbot.settings import BASE_PORTS
+from rectbot.testing.journal import Entry, fetch
+
+T = TypeVar("T")
+ROOT = Path(__file__).resolve().parents[2]
+TTL_SECONDS = 6.0  # of the local demo
+POLL_SECONDS = 0.05
+
+
+def until(condition: Callable[[], T | None], timeout: float, what: str) -> T:
+    """Waits for a condition to hold and returns what it returned."""
+    deadline = time.monotonic() + timeout
+    while True:
+        if value := condition():
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what}: not within {timeout:.0f} s")
+        time.sleep(POLL_SECONDS)
+
+
+def free_offset() -> int:
+    """A port offset at which every port of a stack is free, below the range of the kernel's own ports."""
+    while True:
+        offset = random.randrange(11_000, 22_000, 20)
+        if all(_free(port + offset) for port in (*BASE_PORTS.values(), BASE_PORTS["link"] + 1)):
+            return offset
+
+
+def _free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
+
+
+@dataclass
+class Stack:
+    """One stack under test."""
+
+    home: Path
+    offset: int = field(default_factory=free_offset)
+
+    @classmethod
+    def prepare(cls, home: Path) -> Stack:
+        """A home with what git holds, and nothing else."""
+        home.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / ".env.example", home)
+        ignored = shutil.ignore_patterns("tls.crt", "tls.key", "htpasswd")
+        shutil.copytree(ROOT / "docker", home / "docker", ignore=ignored)
+        return cls(home)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a person's shell, without settings of whoever runs the tests."""
+        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR") if name in os.environ}
+        return kept | {"RECTBOT_HOME": str(self.home), "RECTBOT_PORT_OFFSET": str(self.offset)}
+
+    @property
+    def var(self) -> Path:
+        return self.home / "var" / f"offset-{self.offset}"
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{BASE_PORTS[name] + self.offset}"
+
+    def run(
+        self, *arguments: str, check: bool = True, timeout: float = 90, **extra: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs `rectbot ARGUMENTS` to its end."""
+        done = subprocess.run(
+            self.command(*arguments),
+            env=self.environment | extra,
+            cwd=self.home,
+            text=True,
+            capture_output=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert not check or done.returncode == 0, f"rectbot {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done
+
+    def start(self, *arguments: str, **extra: str) -> subprocess.Popen[str]:
+        """Starts `rectbot ARGUMENTS` as a shell would, with its output in a pipe."""
+        return subprocess.Popen(
+            self.command(*arguments),
+            env=self.environment | extra,
+            cwd=self.home,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+
+    @staticmethod
+    def command(*arguments: str) -> list[str]:
+        return [sys.executable, "-m", "rectbot", *arguments]
+
+    def status(self) -> dict[str, Any]:
+        report: dict[str, Any] = json.loads(self.run("status", "--json", check=False).stdout)
+        return report
+
+    def leader(self) -> str | None:
+        leader = self.status()["leader"]
+        return leader["site"] if leader else None
+
+    def journal(self) -> list[Entry]:
+        return fetch(self.url("discord"))
+
+    def leftovers(self) -> list[int]:
+        """Process ids that belong to this stack, found by looking at every process there is."""
+        mark = f"RECTBOT_STACK={self.var}".encode()
+        found = []
+        for folder in Path("/proc").iterdir():
+            if folder.name.isdigit():
+                try:
+                    if mark in (folder / "environ").read_bytes().split(b"\0"):
+                        found.append(int(folder.name))
+                except OSError:
+                    continue
+        return found
+
+    def destroy(self) -> None:
+        """Stops the stack whatever state it is in, without the code under test."""
+        for _ in range(3):
+            for pid in self.leftovers():
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue

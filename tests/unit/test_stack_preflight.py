@@ -1,0 +1,145 @@
+"""What is said before anything starts, and the command line's manners."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from rectbot import cli
+from rectbot.errors import ConfigError
+from rectbot.settings import KNOWN, load_settings
+from rectbot.stack import components, preflight, supervise
+from rectbot.stack.layout import Layout
+from rectbot.stack.link import split_address
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in KNOWN:
+        monkeypatch.delenv(name, raising=False)
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    monkeypatch.setenv("RECTBOT_HOME", str(tmp_path))
+    monkeypatch.setenv("RECTBOT_PORT_OFFSET", "23000")
+    return tmp_path
+
+
+def _run(*arguments: str) -> Result:
+    return CliRunner().invoke(cli.main, arguments)
+
+
+def _refused(result: Result, *parts: str) -> None:
+    assert result.exit_code == 2, result.output
+    assert all(part in result.stderr for part in parts), result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert "Traceback" not in result.output
+
+
+def test_up_without_init_says_what_to_do(home: Path) -> None:
+    _refused(_run("up"), "REDIS_PASSWORD is not set", "rectbot init")
+
+
+def test_missing_packages_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "find_server", lambda binary: None if binary == "nginx" else "/bin/true")
+    _refused(_run("up"), "missing Debian packages: nginx-light", "make setup")
+
+
+def test_unknown_site_id_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SITE_ID", "mars")
+    _run("init")
+    _refused(_run("up"), "SITE_ID=mars is not in FAILOVER_PRIORITY=xserver,oci")
+
+
+def test_a_port_in_use_names_its_holder(home: Path) -> None:
+    _run("init")
+    with socket.create_server(("127.0.0.1", 23000 + 9093)):
+        _refused(_run("up"), "port 32093 (alertmanager) is in use by", "RECTBOT_PORT_OFFSET")
+
+
+def test_a_broken_certificate_is_named(home: Path) -> None:
+    _run("init")
+    (home / "docker/monitoring/tls/tls.crt").write_text("nonsense")
+    _refused(_run("up"), "tls.crt: is not a PEM certificate", "--rotate tls")
+
+
+def test_a_typo_in_env_is_named_by_every_command(home: Path) -> None:
+    _run("init")
+    with (home / ".env").open("a") as file:
+        file.write("LOCK_TTL_MSS=5\n")
+    for command in (["up"], ["status"], ["bot"], ["push"], ["down"], ["site", "kill", "oci"]):
+        _refused(_run(*command), "LOCK_TTL_MSS; did you mean LOCK_TTL_MS?")
+
+
+def test_unknown_site_and_no_stack(home: Path) -> None:
+    _refused(_run("site", "kill", "mars"), "unknown site 'mars'; the sites are xserver, oci")
+    result = _run("site", "kill", "oci")
+    assert result.exit_code == 1
+    assert "no stack is running here" in result.stderr
+
+
+def test_every_command_explains_itself() -> None:
+    for arguments in (
+        [],
+        ["init"],
+        ["up"],
+        ["status"],
+        ["site"],
+        ["site", "cut"],
+        ["push"],
+        ["alert"],
+        ["discord", "serve"],
+    ):
+        result = _run(*arguments, "--help")
+        assert result.exit_code == 0
+        assert len(result.output) > 100
+
+
+def test_a_deep_checkout_still_has_a_socket(tmp_path: Path) -> None:
+    deep = Layout(tmp_path, tmp_path.joinpath(*["a-long-folder-name"] * 8) / "var")
+    assert len(str(deep.supervisor_socket)) < 108
+    assert str(Layout(Path("/x"), Path("/x/var")).supervisor_socket) == "/x/var/supervisor.sock"
+
+
+def test_two_offsets_never_share_state(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Layout.of(load_settings())
+    monkeypatch.setenv("RECTBOT_PORT_OFFSET", "0")
+    assert Layout.of(load_settings()).var != first.var
+
+
+def test_the_demo_is_quick_and_a_real_token_is_not(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = load_settings()
+    layout = Layout.of(settings)
+    assert components.site_environment(settings, layout, "oci")["LOCK_TTL_MS"] == "6000"
+    monkeypatch.setenv("LOCK_TTL_MS", "7000")
+    assert "LOCK_TTL_MS" not in components.site_environment(load_settings(), layout, "oci")
+    monkeypatch.delenv("LOCK_TTL_MS")
+    monkeypatch.setenv("DISCORD_BOT_TOKEN", "real")
+    environment = components.site_environment(load_settings(), layout, "oci")
+    assert not {"LOCK_TTL_MS", "DISCORD_API_URL", "DISCORD_BOT_TOKEN"} & set(environment)
+    assert "discord" not in {part.name for part in components.components(load_settings(), layout)}
+    assert components.alert_webhook(load_settings()) is None
+
+
+def test_supervisor_configuration_holds_no_secret(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _run("init")
+    monkeypatch.setenv("DISCORD_BOT_TOKEN", "a-very-secret-token")
+    settings = load_settings()
+    layout = Layout.of(settings)
+    supervise.write_configuration(settings, layout)
+    text = "".join(path.read_text() for path in layout.var.rglob("*.conf"))
+    assert "site-xserver" in text
+    assert settings.redis_password is not None
+    assert settings.redis_password.get_secret_value() not in text
+    assert "a-very-secret-token" not in text
+
+
+@pytest.mark.parametrize("text", ["", "6379", ":6379", "host:", "host:70000", "host:x"])
+def test_split_address_refuses(text: str) -> None:
+    with pytest.raises(ConfigError, match="HOST:PORT"):
+        split_address(text)

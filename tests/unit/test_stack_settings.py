@@ -1,0 +1,101 @@
+"""Settings: what a person may write, and what is said of a mistake."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rectbot.errors import ConfigError
+from rectbot.settings import KNOWN, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in KNOWN:
+        monkeypatch.delenv(name, raising=False)
+
+
+def _with_env(home: Path, text: str) -> None:
+    (home / ".env").write_text(text)
+
+
+def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
+    settings = load_settings(rectbot_home=tmp_path)
+    assert not settings.failover_enabled
+    assert settings.failover_priority == ("xserver", "oci")
+    assert settings.lock_ttl_ms == 90_000
+    assert settings.hb_ttl_sec == 90
+    assert (settings.leader_lock_key, settings.hb_prefix) == ("rectbot:leader", "rectbot:hb:")
+    assert settings.push_url == "https://localhost:9443/metrics/job/xserver-bot"
+
+
+def test_environment_wins_over_env_file_and_empty_is_unset(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _with_env(tmp_path, "LOCK_TTL_MS=5000\nHB_TTL_SEC=7\nSITE_ID=\nFAILOVER_PRIORITY=a, b ,c\n")
+    monkeypatch.setenv("HB_TTL_SEC", "8")
+    settings = load_settings(rectbot_home=tmp_path)
+    assert (settings.lock_ttl_ms, settings.hb_ttl_sec, settings.site_id) == (5000, 8, None)
+    assert settings.failover_priority == ("a", "b", "c")
+
+
+def test_port_offset_shifts_every_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECTBOT_PORT_OFFSET", "1000")
+    settings = load_settings(rectbot_home=tmp_path)
+    assert settings.port("push-proxy") == 10443
+    assert settings.port("redis") == 7379
+    assert settings.push_url == "https://localhost:10443/metrics/job/xserver-bot"
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("A=1\nREDIS_PASWORD=x\n", 2, "unknown setting REDIS_PASWORD; did you mean REDIS_PASSWORD?"),
+        ("LOCK_TTL_MS=soon\n", 1, "LOCK_TTL_MS='soon' is wrong: input should be a valid integer"),
+        ("\n\nREDIS_PORT=70000\n", 3, "REDIS_PORT='70000' is wrong"),
+        ("FAILOVER_ENABLED=perhaps\n", 1, "FAILOVER_ENABLED='perhaps' is wrong"),
+        ("SITE_ID=x server\n", 1, "SITE_ID='x server' is wrong"),
+        ("FAILOVER_PRIORITY=a,a\n", 1, "list each site once"),
+        ("REDIS_HOST=ok\nnonsense\n", 2, "cannot read 'nonsense'; write NAME=value"),
+        ("= 5\n", 1, "write NAME=value"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(tmp_path: Path, text: str, line: int, message: str) -> None:
+    _with_env(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        load_settings(rectbot_home=tmp_path)
+    assert f".env:{line}: " in str(caught.value)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_value_in_the_environment_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOCK_TTL_MS", "-1")
+    with pytest.raises(ConfigError, match="environment variable LOCK_TTL_MS"):
+        load_settings(rectbot_home=tmp_path)
+
+
+def test_a_bots_own_variables_in_env_are_let_be(tmp_path: Path) -> None:
+    _with_env(tmp_path, "OPENWEATHER_KEY=abc\n")
+    load_settings(rectbot_home=tmp_path)
+
+
+def test_unreadable_and_binary_env_files_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_settings(rectbot_home=tmp_path)
+    (tmp_path / ".env").unlink()
+    (tmp_path / ".env").mkdir()
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_settings(rectbot_home=tmp_path)
+
+
+def test_the_example_names_every_setting() -> None:
+    written = {line.partition("=")[0] for line in (ROOT / ".env.example").read_text().splitlines() if "=" in line}
+    assert {name for name in written if name.isupper() and " " not in name} == KNOWN
+
+
+def test_secrets_do_not_show_in_a_repr(tmp_path: Path) -> None:
+    _with_env(tmp_path, "REDIS_PASSWORD=hunter2hunter2\n")
+    assert "hunter2" not in repr(load_settings(rectbot_home=tmp_path))
