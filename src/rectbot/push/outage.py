@@ -1,0 +1,81 @@
+"""Telling the operator when pushes fail for a while.
+
+OCI watches Xserver by its pushes; when OCI itself is away, only Xserver can tell. The count is kept in a file, since
+with cron every push is a process of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import click
+
+from rectbot.alerts.webhook import send_alert
+from rectbot.errors import RectbotError
+from rectbot.settings import Settings
+
+TELL_AFTER_FAILURES = 3
+GIVE_UP_TELLING_AFTER_SECONDS = 10.0
+
+
+@dataclass
+class _State:
+    failures: int = 0
+    since: float = 0.0
+    told: bool = False
+
+
+class Outage:
+    """Counts the failures of a job's pushes in a row; without a webhook it does nothing."""
+
+    def __init__(self, settings: Settings, job: str) -> None:
+        self._settings = settings
+        self._job = job
+        self._file: Path | None = None
+        if settings.discord_alert_webhook_url is not None:
+            self._file = settings.rectbot_home / "var" / "push" / f"{job}.failures.json"
+
+    def failed(self, error: RectbotError) -> None:
+        """A push failed; the third in a row is told."""
+        if self._file is None:
+            return
+        state = _load(self._file) or _State(since=time.time())
+        state.failures += 1
+        if state.failures >= TELL_AFTER_FAILURES and not state.told:
+            since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(state.since))
+            state.told = self._tell(f"{state.failures} pushes in a row have failed, since {since} UTC: {error}")
+        _save(self._file, state)
+
+    def over(self) -> None:
+        """A push arrived; that is told if the failures were."""
+        if self._file is None or (state := _load(self._file)) is None:
+            return
+        if not state.told or self._tell(f"pushes arrive again, after {state.failures} failures."):
+            self._file.unlink(missing_ok=True)
+
+    def _tell(self, what: str) -> bool:
+        text = f"**{socket.gethostname()}** ({self._job}): {what}"
+        try:
+            send_alert(text, self._settings, give_up_after=GIVE_UP_TELLING_AFTER_SECONDS)
+        except RectbotError as error:
+            click.echo(f"rectbot: warning: Discord was not told that pushes fail: {error}", err=True)
+            return False
+        return True
+
+
+def _load(file: Path) -> _State | None:
+    try:
+        return _State(**json.loads(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _save(file: Path, state: _State) -> None:
+    with suppress(OSError):  # a full disk must not keep the error itself from being shown
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(asdict(state)), encoding="utf-8")

@@ -1,0 +1,93 @@
+"""Where a push goes, and how it proves who it is."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from urllib3.exceptions import LocationParseError
+from urllib3.util import Url, make_headers, parse_url
+
+from rectbot.errors import ConfigError
+from rectbot.settings import Settings
+
+DEFAULT_USER = "prom"
+PATH = re.compile(r"(?P<base>.*)/metrics/job/(?P<job>[^/]+)(?P<labels>(/.*)?)")
+JOB = re.compile(r"[A-Za-z0-9_.:-]+")
+
+
+@dataclass(frozen=True)
+class Target:
+    """A checked address with the means to reach it."""
+
+    url: Url
+    job: str
+    user: str
+    headers: dict[str, str] = field(repr=False)
+    tls: ssl.SSLContext | None
+    warnings: tuple[str, ...]
+
+
+def target_of(settings: Settings, job: str | None = None) -> Target:
+    """The target that the settings name; `job` replaces the job in its address.
+
+    Raises ConfigError when the address or the certificate file is unusable.
+    """
+    url, job = _address(settings.push_url, job)
+    user = settings.pushgateway_user or DEFAULT_USER
+    password = settings.pushgateway_password
+    auth = f"{user}:{password.get_secret_value()}" if password else None
+    warnings = []
+    if settings.pushgateway_insecure and url.scheme == "https":
+        warnings.append("PUSHGATEWAY_INSECURE=true: anybody in between can read the password; use PUSHGATEWAY_CACERT")
+    return Target(
+        url=url,
+        job=job,
+        user=user,
+        headers=make_headers(basic_auth=auth) if auth else {},
+        tls=_tls(settings) if url.scheme == "https" else None,
+        warnings=tuple(warnings),
+    )
+
+
+def _address(text: str, job: str | None) -> tuple[Url, str]:
+    example = "write https://HOST[:PORT]/metrics/job/JOB, like https://prom.example.org:9443/metrics/job/xserver-bot"
+    try:
+        url = parse_url(text)
+    except LocationParseError:
+        raise ConfigError(f"PUSHGATEWAY_URL is not a URL; {example}") from None
+    if url.auth:
+        raise ConfigError("PUSHGATEWAY_URL holds a password; put it in PUSHGATEWAY_USER and PUSHGATEWAY_PASSWORD")
+    path = PATH.fullmatch(url.path or "")
+    if url.scheme not in {"http", "https"} or not url.host or path is None:
+        raise ConfigError(f"PUSHGATEWAY_URL={text!r} is wrong; {example}")
+    if job is None:
+        return url, path["job"]
+    if not JOB.fullmatch(job):
+        raise ConfigError(f"the job {job!r} may hold letters, digits and . _ : - only")
+    return url._replace(path=f"{path['base']}/metrics/job/{job}{path['labels']}"), job
+
+
+def _tls(settings: Settings) -> ssl.SSLContext:
+    if settings.pushgateway_insecure:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    certificate = settings.pushgateway_cacert or _certificate_of_this_machine(settings)
+    try:
+        return ssl.create_default_context(cafile=certificate)
+    except ssl.SSLError:
+        raise ConfigError(f"PUSHGATEWAY_CACERT={certificate}: is not a certificate in PEM format") from None
+    except OSError as error:
+        raise ConfigError(
+            f"PUSHGATEWAY_CACERT={certificate}: cannot be read ({error.strerror}); correct the path or its permissions"
+        ) from None
+
+
+def _certificate_of_this_machine(settings: Settings) -> Path | None:
+    """The push proxy's own certificate, for the proxy on this machine only; else the system's authorities count."""
+    certificate = settings.rectbot_home / "docker/monitoring/tls/tls.crt"
+    return certificate if settings.pushgateway_url is None and certificate.exists() else None
