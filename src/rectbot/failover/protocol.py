@@ -1,0 +1,415 @@
+"""The failover protocol of one site: a pure function of (state, event, now).
+
+No clock, no socket, no Redis, so that the simulator runs the very code that runs in production. `now` and all times are
+milliseconds of CLOCK_BOOTTIME. After each step the caller performs the actions in order and wakes the protocol up, with
+a `Tick`, at `wake_at(state)` at the latest.
+
+The roles of a site, and what moves it from one to the next:
+
+    FOLLOWER    Sends heartbeats and does not want to lead: it sits out after a failure.
+                -> CANDIDATE when that time has passed
+    CANDIDATE   Sends heartbeats, each of which wins the lock if it is free for this site.
+                -> LEADER when it did
+    LEADER      Runs the workload and renews the lease.
+                -> DRAINING when the lease was lost, or could not be renewed until `stop_timeout` before its deadline,
+                   or a more preferred site is due, or the workload ended, or this site is to stop
+    DRAINING    First stops the workload; only then releases the lock.
+                -> CANDIDATE, or FOLLOWER after the workload failed, or GONE when this site is to stop
+    GONE        Nothing happens any more.
+
+Why there is never a second session: the store grants a lock only when no other is in force, and forgets one only after
+its TTL. The workload runs from the answer to a grant until `deadline`, which lies one TTL (less 1 % for the clocks'
+rates) after the moment *before* the last successful request was *sent*, hence before the store's lock can end. Every
+step begins with that deadline. Only the answer to the one request in flight counts; any other is too late.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import Enum
+
+from rectbot.failover.config import FailoverConfig
+from rectbot.failover.messages import (
+    Campaign,
+    Granted,
+    Lost,
+    Refused,
+    Release,
+    Released,
+    Renew,
+    Renewed,
+    Reply,
+    Request,
+)
+
+_FINISH_MS = 2_000  # a site that stops tries this long to say so to the store
+
+
+class Role(Enum):
+    FOLLOWER = "follower"
+    CANDIDATE = "candidate"
+    LEADER = "leader"
+    DRAINING = "draining"
+    GONE = "gone"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The request in flight."""
+
+    id: int
+    request: Request
+    sent_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    role: Role = Role.CANDIDATE
+    epoch: int = 0  # of the lease that is held, else the highest seen
+    running: bool = False  # the workload was started and is not known to be gone
+    deadline: int | None = None  # by then the workload must be gone
+    held_until: int = 0  # after that our lock, if we had one, has expired in the store
+    leads_since: int = 0
+    next_at: int = 0  # when the next request is due
+    requests: int = 0  # sent so far; numbers them
+    pending: Pending | None = None
+    again: bool = False  # something changed while a request was in flight: its answer may be out of date
+    why: str = ""  # it drains, or was refused
+    hand_to: str = ""  # the site to release to
+    failures: int = 0  # of the workload, in a row
+    sit_out_until: int = 0
+    release_by: int = 0  # while it drains without a workload: when to give up telling the store
+    stopping: bool = False  # this site is to stop
+    error: str = ""  # and that is why, if nobody asked for it
+
+
+# --- events: what happened
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    id: int
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request was not answered in time, or could not be sent. It may have taken effect all the same."""
+
+    id: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Another site did something that may concern us. A hint only: it may get lost, or come twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadEnded:
+    reason: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadStopped:
+    """Nothing of the workload is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """This site is to stop."""
+
+    why: str = "stopped"
+
+
+Event = Tick | Answered | Failed | Changed | WorkloadEnded | WorkloadStopped | Stop
+
+
+# --- actions: what is to be done
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a request; answer with Answered, or with Failed at `give_up_at` at the latest."""
+
+    id: int
+    request: Request
+    give_up_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start the workload under a new lease."""
+
+    epoch: int
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """The workload may go on until this deadline."""
+
+    deadline: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorkload:
+    """Stop the workload, by then at the latest; answer with WorkloadStopped."""
+
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The lease is over and the workload is not: end it this instant; answer with WorkloadStopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that an operator wants to read."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """This site is out. `error` says why if it was not asked to stop."""
+
+    error: str
+
+
+Action = Send | Start | Extend | StopWorkload | Kill | Note | Finish
+Step = tuple[State, tuple[Action, ...]]
+
+
+def drain_at(config: FailoverConfig, deadline: int) -> int:
+    """When the workload must be told to stop, so that it is gone by the deadline."""
+    return deadline - config.stop_timeout_ms
+
+
+def wake_at(config: FailoverConfig, state: State) -> int | None:
+    """When the next Tick is due; None: only an event can change anything."""
+    times: list[int] = []
+    if state.deadline is not None:
+        times.append(drain_at(config, state.deadline) if state.role is Role.LEADER else state.deadline)
+    if state.role is Role.FOLLOWER:
+        times.append(state.sit_out_until)
+    if _may_release(state):
+        times.append(state.release_by)
+    if _may_send(state):
+        times.append(state.next_at)
+    return min(times, default=None)
+
+
+def step(config: FailoverConfig, state: State, event: Event, now: int) -> Step:
+    """The protocol: what happened at `now` makes a new state, and actions that are to be performed in order."""
+    state, expired = _on_deadline(state, now)
+    state, answered = _on_event(config, state, event, now)
+    state, due = _on_time(config, state, now)
+    return state, (*expired, *answered, *due)
+
+
+def _on_deadline(state: State, now: int) -> Step:
+    """First of all, whatever else happened: no workload outlives its lease."""
+    if state.deadline is None or now < state.deadline:
+        return state, ()
+    late = now - state.deadline
+    why = state.why if state.role is Role.DRAINING else "lease over"
+    state = replace(state, role=Role.DRAINING, deadline=None, pending=None, why=why)
+    return state, (Note(f"the lease of epoch {state.epoch} is over, {late} ms ago: killing the workload", True), Kill())
+
+
+def _on_event(config: FailoverConfig, state: State, event: Event, now: int) -> Step:
+    match event:
+        case Answered() | Failed():
+            return _on_outcome(config, state, event, now)
+        case Changed() if state.role in (Role.CANDIDATE, Role.LEADER):
+            state = replace(state, again=True) if state.pending else replace(state, next_at=now)
+        case WorkloadEnded(reason=reason, fatal=fatal) if state.role is Role.LEADER:
+            return _on_workload_ended(config, state, reason, fatal, now)
+        case WorkloadStopped() if state.running:
+            state = _begin_release(replace(state, running=False, deadline=None), now)
+        case Stop(why=why) if not state.stopping:
+            return _on_stop(config, replace(state, stopping=True), why, now)
+    return state, ()
+
+
+def _on_outcome(config: FailoverConfig, state: State, outcome: Answered | Failed, now: int) -> Step:
+    pending = state.pending
+    if pending is None or pending.id != outcome.id:
+        return state, ()  # too late: things have moved on since it was asked
+    state = replace(state, pending=None)
+    if isinstance(outcome, Failed):
+        return _on_failure(config, state, outcome.why, now)
+    return _on_reply(config, state, pending, outcome.reply, now)
+
+
+def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Reply, now: int) -> Step:
+    match reply:
+        case Granted(epoch=epoch):
+            return _on_granted(config, state, epoch, pending.sent_at, now)
+        case Refused():
+            return _on_refused(config, state, reply, pending.sent_at, now)
+        case Renewed() if state.role is Role.LEADER:
+            return _on_renewed(config, state, reply, pending.sent_at, now)
+        case Lost(holder=holder) if state.role is Role.LEADER:
+            state = replace(state, held_until=0)
+            return _drain(config, state, f"lost the lock to {holder or 'nobody'}", now)
+        case Released() if state.role is Role.DRAINING:
+            return _rest(state, now)
+    raise AssertionError(f"{reply} is no answer to {pending.request} of a {state.role.value}")
+
+
+def _on_granted(config: FailoverConfig, state: State, epoch: int, sent_at: int, now: int) -> Step:
+    deadline = sent_at + config.lease_ms
+    state = replace(state, epoch=epoch, held_until=now + config.lock_ttl_ms, again=False)
+    if state.role is Role.DRAINING:  # told to stop while it was asking
+        return _begin_release(state, now), ()
+    if now >= drain_at(config, deadline):
+        return _drain(config, state, "the grant took too long to arrive", now)
+    renew_at = sent_at + config.renew_interval_ms
+    state = replace(state, role=Role.LEADER, running=True, deadline=deadline, leads_since=now, next_at=renew_at, why="")
+    return state, (Note(f"leads with epoch {epoch}"), Start(epoch, deadline))
+
+
+def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: int, now: int) -> Step:
+    """Asks again at the next heartbeat, or at the very moment when the obstacle is gone."""
+    if state.role is Role.DRAINING:
+        return replace(state, next_at=now), ()
+    next_at = sent_at + config.renew_interval_ms
+    if reply.wait_ms is not None:
+        next_at = min(next_at, now + reply.wait_ms)
+    if state.again:
+        next_at = now
+    why = f"{reply.why} by {reply.by}" if reply.by else reply.why
+    notes = () if why == state.why else (Note(_waits(why, reply.wait_ms)),)
+    return replace(state, epoch=max(state.epoch, reply.epoch), next_at=next_at, again=False, why=why), notes
+
+
+def _waits(why: str, wait_ms: int | None) -> str:
+    text = f"waits: {why}" if wait_ms is None else f"waits: {why}, for {wait_ms / 1000:.1f} s"
+    return f"{text} (the store may have lost its memory, and a lease with it)" if why == "suspended" else text
+
+
+def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: int, now: int) -> Step:
+    deadline = sent_at + config.lease_ms
+    next_at = sent_at + config.renew_interval_ms
+    if reply.yield_in_ms is not None:
+        next_at = min(next_at, now + reply.yield_in_ms)
+    if state.again:
+        next_at = now
+    stable = now - state.leads_since >= config.sit_out_max_ms
+    state = replace(
+        state,
+        deadline=deadline,
+        held_until=now + config.lock_ttl_ms,
+        next_at=next_at,
+        again=False,
+        why="",
+        failures=0 if stable else state.failures,
+    )
+    if not reply.yield_to:
+        return state, (Extend(deadline),)
+    state, actions = _drain(config, replace(state, hand_to=reply.yield_to), f"hands over to {reply.yield_to}", now)
+    return state, (Extend(deadline), *actions)
+
+
+def _on_failure(config: FailoverConfig, state: State, why: str, now: int) -> Step:
+    """Asks again soon. The store sorts out what the request may have done all the same: it knows us by our `owner`."""
+    state = replace(state, next_at=now + config.retry_ms, again=False)
+    if state.role is Role.LEADER and state.deadline is not None:
+        left = state.deadline - now
+        return state, (Note(f"could not renew the lease, {left / 1000:.1f} s left: {why}", True),)
+    note = Note(f"no answer from the store: {why}", True)
+    return replace(state, why=why), (() if why == state.why else (note,))
+
+
+def _on_workload_ended(config: FailoverConfig, state: State, reason: str, fatal: bool, now: int) -> Step:
+    if fatal:
+        state = replace(state, stopping=True, error=reason)
+    sit_out = min(config.sit_out_ms << min(state.failures, 30), config.sit_out_max_ms)
+    state = replace(state, failures=state.failures + 1, sit_out_until=now + sit_out)
+    return _drain(config, state, f"the workload ended: {reason}", now)
+
+
+def _on_stop(config: FailoverConfig, state: State, why: str, now: int) -> Step:
+    if state.role is not Role.DRAINING:
+        return _drain(config, state, why, now)
+    return (state if state.running else _begin_release(state, now)), ()
+
+
+def _on_time(config: FailoverConfig, state: State, now: int) -> Step:
+    actions: tuple[Action, ...] = ()
+    if state.role is Role.LEADER and state.deadline is not None and now >= drain_at(config, state.deadline):
+        state, actions = _drain(config, state, "could not renew the lease in time", now)
+    if state.role is Role.FOLLOWER and now >= state.sit_out_until:
+        state = replace(state, role=Role.CANDIDATE, next_at=now)
+    if _may_release(state) and now >= state.release_by:
+        state, rested = _rest(state, now)
+        actions += rested
+    if _may_send(state) and now >= state.next_at:
+        state, more = _send(config, state, now)
+        actions += more
+    return state, actions
+
+
+def _may_release(state: State) -> bool:
+    return state.role is Role.DRAINING and not state.running
+
+
+def _may_send(state: State) -> bool:
+    """One request at a time; and while the workload stops there is nothing to say."""
+    return (
+        state.pending is None and state.role is not Role.GONE and (state.role is not Role.DRAINING or not state.running)
+    )
+
+
+def _send(config: FailoverConfig, state: State, now: int) -> Step:
+    give_up_at = now + config.renew_interval_ms
+    request: Request
+    if state.role is Role.LEADER and state.deadline is not None:
+        request = Renew(state.epoch)
+        give_up_at = min(give_up_at, drain_at(config, state.deadline))
+    elif state.role is Role.DRAINING:
+        eligible = not state.stopping and now >= state.sit_out_until
+        request = Release(state.epoch, state.why, state.hand_to, eligible, leaving=state.stopping)
+        give_up_at = min(give_up_at, state.release_by)
+    else:
+        request = Campaign(state.role is Role.CANDIDATE, state.epoch)
+    number = state.requests + 1
+    state = replace(state, requests=number, pending=Pending(number, request, now))
+    return state, (Send(number, request, give_up_at),)
+
+
+def _drain(config: FailoverConfig, state: State, why: str, now: int) -> Step:
+    """Ends the lead, if there is one, then releases. A renewal in flight is forgotten; a campaign may still win."""
+    campaigning = state.pending is not None and isinstance(state.pending.request, Campaign)
+    pending = state.pending if campaigning else None
+    state = replace(state, role=Role.DRAINING, why=why, pending=pending, again=False)
+    if not state.running or state.deadline is None:
+        return _begin_release(state, now), (Note(why),)
+    by = min(now + config.stop_timeout_ms, state.deadline)
+    return state, (Note(f"stops the workload: {why}"), StopWorkload(by))
+
+
+def _begin_release(state: State, now: int) -> State:
+    """The workload is gone: tell the store, but not for longer than the lock can last, nor than a stop may take."""
+    return replace(state, next_at=now, release_by=now + _FINISH_MS if state.stopping else state.held_until)
+
+
+def _rest(state: State, now: int) -> Step:
+    """The lead is over and done with."""
+    state = replace(state, held_until=0, hand_to="", why="", pending=None, next_at=now)
+    if state.stopping:
+        return replace(state, role=Role.GONE), (Finish(state.error),)
+    if now < state.sit_out_until:
+        pause = (state.sit_out_until - now) / 1000
+        return replace(state, role=Role.FOLLOWER), (Note(f"sits out for {pause:.1f} s", True),)
+    return replace(state, role=Role.CANDIDATE), ()

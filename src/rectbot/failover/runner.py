@@ -1,0 +1,245 @@
+"""Runs the protocol with the real clock, a store and a workload."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from contextlib import suppress
+
+from rectbot.errors import ConfigError, RectbotError
+from rectbot.failover import protocol
+from rectbot.failover.clock import Alarm, boottime_ms
+from rectbot.failover.config import FailoverConfig
+from rectbot.failover.guardian import Guardian
+from rectbot.failover.lease import Lease
+from rectbot.failover.protocol import State
+from rectbot.failover.store import LeaseStore, StoreUnavailable
+from rectbot.failover.workload import Ended, Killable, Workload
+
+_log = logging.getLogger(__name__)
+_EXIT_LEASE_OVER = 75  # EX_TEMPFAIL of <sysexits.h>: a supervisor may start us again
+
+
+class WorkloadFailed(RectbotError):  # noqa: N818 (what happened)
+    """The workload cannot run at all, for instance because of a wrong token; another try would not help."""
+
+
+async def run(
+    config: FailoverConfig,
+    store: LeaseStore,
+    workload: Workload,
+    *,
+    stop: asyncio.Event | None = None,
+    guardian: bool = False,
+) -> None:
+    """Runs the workload whenever this site holds the lease, until `stop` is set; then releases the lease.
+
+    With `guardian`, a helper process kills this one with SIGKILL if its workload still runs when the lease ends, so
+    that no socket outlives the lease even if this process is paused. Without it a paused process only stops sending. In
+    both cases the process exits with status 75 when a workload inside of it does not stop in time.
+
+    Waits for a store that cannot be reached. Raises ConfigError when the configuration is wrong or the store refuses
+    the login, WorkloadFailed when the workload ended for a reason that trying again cannot mend.
+    """
+    config.validate()
+    driver = _Driver(config, store, workload, guardian)
+    try:
+        await driver.run(stop or asyncio.Event())
+    finally:
+        await driver.close()
+
+
+async def run_unguarded(workload: Workload, *, site: str = "", stop: asyncio.Event | None = None) -> None:
+    """Runs the workload as if there were no other site: no store, a lease without end. For FAILOVER_ENABLED=false.
+
+    Raises WorkloadFailed when the workload ends by itself.
+    """
+    stop = stop or asyncio.Event()
+    stopped = asyncio.ensure_future(stop.wait())
+    life = asyncio.ensure_future(_live(workload, Lease(site, site, 0, None)))
+    try:
+        await asyncio.wait({stopped, life}, return_when=asyncio.FIRST_COMPLETED)
+        if life.done():
+            raise WorkloadFailed(life.result().reason)
+    finally:
+        stopped.cancel()
+        life.cancel()
+        await workload.stop(10)
+
+
+def stop_on_signals() -> asyncio.Event:
+    """An event for run()'s `stop`, that SIGTERM and SIGINT set. Call it in the running loop."""
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _live(workload: Workload, lease: Lease) -> Ended:
+    """The life of a workload from its start to its end, if that comes by itself."""
+    try:
+        await workload.start(lease)
+        return await workload.wait()
+    except RectbotError as error:
+        return Ended(str(error), fatal=isinstance(error, ConfigError))
+    except Exception as error:
+        _log.exception("the workload failed")
+        return Ended(f"{type(error).__name__}: {error}")
+
+
+class _Driver:
+    """Feeds events to the protocol and performs its actions."""
+
+    def __init__(self, config: FailoverConfig, store: LeaseStore, workload: Workload, guardian: bool) -> None:
+        self._config = config
+        self._store = store
+        self._workload = workload
+        self._state = State()
+        self._alarm = Alarm()
+        self._guardian = Guardian() if guardian else None
+        self._finished: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._life: asyncio.Task[None] | None = None
+        self._lease: Lease | None = None
+        self._reached_store = False
+
+    async def run(self, stop: asyncio.Event) -> None:
+        asyncio.get_running_loop().add_reader(self._alarm.fileno(), self._ring)
+        self._spawn(self._await_stop(stop))
+        self._spawn(self._store.listen(lambda: self._feed(protocol.Changed())))
+        self._feed(protocol.Tick())
+        await self._finished
+
+    async def close(self) -> None:
+        """Leaves nothing behind, whatever made run() end."""
+        asyncio.get_running_loop().remove_reader(self._alarm.fileno())
+        tasks = set(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._state.running:  # we were cancelled, or failed: the deadline still holds
+            self._end_life()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._config.stop_timeout_ms / 1000):
+                    await self._workload.stop(self._config.stop_timeout_ms / 1000)
+                    self._on_stopped()
+        self._alarm.close()
+        if self._guardian is not None:
+            self._guardian.close()
+
+    def _ring(self) -> None:
+        self._alarm.clear()
+        self._feed(protocol.Tick())
+
+    def _feed(self, event: protocol.Event) -> None:
+        if self._finished.done():
+            return
+        try:
+            self._state, actions = protocol.step(self._config, self._state, event, boottime_ms())
+            for action in actions:
+                self._perform(action)
+            self._alarm.set(protocol.wake_at(self._config, self._state))
+        except Exception as error:
+            self._finish(error)
+
+    def _perform(self, action: protocol.Action) -> None:
+        match action:
+            case protocol.Send():
+                self._spawn(self._send(action))
+            case protocol.Start(epoch=epoch, deadline=deadline):
+                self._start(epoch, deadline)
+            case protocol.Extend(deadline=deadline):
+                self._extend(deadline)
+            case protocol.StopWorkload(by=by):
+                self._spawn(self._stop(by))
+            case protocol.Kill():
+                self._kill()
+            case protocol.Note(text=text, warning=warning):
+                _log.log(logging.WARNING if warning else logging.INFO, "%s: %s", self._config.site, text)
+            case protocol.Finish(error=error):
+                self._finish(WorkloadFailed(error) if error else None)
+
+    async def _send(self, action: protocol.Send) -> None:
+        try:
+            reply = await self._store.request(action.request, action.give_up_at)
+        except StoreUnavailable as error:
+            self._feed(protocol.Failed(action.id, str(error)))
+        except ConfigError as error:
+            if self._reached_store:  # it was right before: somebody changed the password under a leader's feet
+                self._feed(protocol.Failed(action.id, str(error)))
+            else:
+                self._finish(error)
+        else:
+            self._reached_store = True
+            self._feed(protocol.Answered(action.id, reply))
+
+    def _start(self, epoch: int, deadline: int) -> None:
+        if self._guardian is not None:
+            self._guardian.set(deadline)
+        self._lease = Lease(self._config.site, self._config.owner, epoch, deadline)
+        self._life = self._spawn(self._run_workload(self._lease))
+
+    async def _run_workload(self, lease: Lease) -> None:
+        ended = await _live(self._workload, lease)
+        self._feed(protocol.WorkloadEnded(ended.reason, ended.fatal))
+
+    def _extend(self, deadline: int) -> None:
+        assert self._lease is not None
+        if self._guardian is not None:
+            self._guardian.set(deadline)
+        self._lease.extend(deadline)
+
+    async def _stop(self, by: int) -> None:
+        self._end_life()
+        try:
+            await self._workload.stop(max(0, by - boottime_ms()) / 1000)
+        except Exception:
+            _log.exception("the workload did not stop; it is killed when the lease ends")
+            return
+        self._on_stopped()
+        self._feed(protocol.WorkloadStopped())
+
+    def _end_life(self) -> None:
+        if self._life is not None:
+            self._life.cancel()
+            self._life = None
+
+    def _on_stopped(self) -> None:
+        if self._lease is not None:
+            self._lease.end()
+            self._lease = None
+        if self._guardian is not None:
+            self._guardian.set(None)
+
+    def _kill(self) -> None:
+        if not isinstance(self._workload, Killable):
+            _log.critical("%s: the lease is over: this process ends, and the workload with it", self._config.site)
+            os._exit(_EXIT_LEASE_OVER)
+        self._workload.kill()
+        self._spawn(self._stop(boottime_ms()))
+
+    def _finish(self, error: Exception | None) -> None:
+        if self._finished.done():
+            return
+        if error is None:
+            self._finished.set_result(None)
+        else:
+            self._finished.set_exception(error)
+
+    async def _await_stop(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        self._feed(protocol.Stop())
+
+    def _spawn(self, coroutine: object) -> asyncio.Task[None]:
+        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._on_task_done)
+        return task
+
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._finish(error if isinstance(error, Exception) else RuntimeError(repr(error)))

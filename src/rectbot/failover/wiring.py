@@ -1,0 +1,56 @@
+"""From rectbot's settings to the failover's own configuration, which needs nothing but the standard library."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rectbot.errors import ConfigError
+from rectbot.failover.config import FailoverConfig
+from rectbot.failover.store import RedisLeaseStore, open_store
+
+if TYPE_CHECKING:
+    from rectbot.settings import Settings
+
+_DEFAULT_LOCK, _DEFAULT_BEATS = "rectbot:leader", "rectbot:hb:"
+
+
+def failover_config(settings: Settings, *, observer: bool = False) -> FailoverConfig:
+    """This site's part in the failover, or an observer's, who needs no SITE_ID.
+
+    Raises ConfigError for a wrong combination of settings.
+    """
+    if (settings.leader_lock_key != _DEFAULT_LOCK) != (settings.hb_prefix != _DEFAULT_BEATS):
+        raise ConfigError(
+            "LEADER_LOCK_KEY and HB_PREFIX go together: change both, or two bots would share the one that you left"
+        )
+    config = FailoverConfig(
+        site="" if observer else settings.site_id or "",
+        priority=settings.failover_priority,
+        lock_key=settings.leader_lock_key,
+        hb_prefix=settings.hb_prefix,
+        lock_ttl_ms=settings.lock_ttl_ms,
+        renew_interval_ms=settings.renew_interval_ms or 0,
+        hb_ttl_sec=settings.hb_ttl_sec,
+        failback_delay_sec=settings.failback_delay_sec,
+        stop_timeout_ms=settings.stop_timeout_ms or 0,
+    )
+    return config if observer else config.validate()
+
+
+def open_store_from_settings(settings: Settings, config: FailoverConfig) -> RedisLeaseStore:
+    """The Redis that the settings name; nothing is connected yet. Raises ConfigError for a wrong REDIS_URL."""
+    return open_store(
+        config,
+        url=settings.redis_url.get_secret_value() if settings.redis_url else None,
+        host=settings.redis_host,
+        port=settings.port("redis"),
+        password=settings.redis_password.get_secret_value() if settings.redis_password else "",
+        db=settings.redis_db,
+        tls=settings.redis_tls,
+        cacert=settings.redis_cacert,
+    )
+
+
+def open_observer(settings: Settings) -> RedisLeaseStore:
+    """The store for one who only looks: status, hub. Raises ConfigError for a wrong REDIS_URL."""
+    return open_store_from_settings(settings, failover_config(settings, observer=True))

@@ -1,0 +1,371 @@
+"""The lease store on a real Redis: each transition, and what must be refused."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+
+from rectbot.errors import ConfigError
+from rectbot.failover import FailoverConfig, RedisLeaseStore, StoreUnavailable, open_store
+from rectbot.failover.clock import boottime_ms
+from rectbot.failover.messages import (
+    Campaign,
+    Granted,
+    Lost,
+    Refused,
+    Release,
+    Released,
+    Renew,
+    Renewed,
+    Reply,
+    Request,
+)
+from servers import PASSWORD, RedisServer, free_port
+
+TTL_MS = 600
+
+
+class Site:
+    """A site's view of the store."""
+
+    def __init__(self, redis: RedisServer, name: str, **changes: Any) -> None:
+        self.config = FailoverConfig(
+            site=name,
+            priority=("a", "b", "c"),
+            lock_ttl_ms=TTL_MS,
+            **{"failback_delay_sec": 0.2} | changes,
+        ).validate()
+        self.store = open_store(self.config, port=redis.port, password=PASSWORD)
+
+    async def ask(self, request: Request) -> Reply:
+        try:
+            return await self.store.request(request, boottime_ms() + 2_000)
+        except (
+            StoreUnavailable
+        ):  # what a restarted server does to the connection that we had; the runner asks again too
+            return await self.store.request(request, boottime_ms() + 2_000)
+
+    async def campaign(self, *, eligible: bool = True, epoch_seen: int = 0) -> Reply:
+        return await self.ask(Campaign(eligible, epoch_seen))
+
+    async def win(self) -> int:
+        reply = await self.campaign()
+        assert isinstance(reply, Granted), reply
+        return reply.epoch
+
+    async def campaign_until_granted(self) -> int:
+        while True:
+            match await self.campaign():
+                case Granted(epoch):
+                    return epoch
+                case Refused(wait_ms=wait_ms):
+                    await asyncio.sleep((wait_ms if wait_ms is not None else 20) / 1000)
+
+
+Sites = Callable[..., Site]
+
+
+@pytest.fixture
+async def site(redis: RedisServer) -> AsyncIterator[Sites]:
+    """Makes sites on a Redis that knows that it is new."""
+    made: list[Site] = []
+
+    def make(name: str, **changes: Any) -> Site:
+        made.append(Site(redis, name, **changes))
+        return made[-1]
+
+    assert await make("c").store.initialise()
+    yield make
+    for each in made:
+        await each.store.close()
+
+
+async def test_the_lock_holds_what_the_contract_says(site: Sites, redis: RedisServer) -> None:
+    a = site("a")
+    epoch = await a.win()
+    snapshot = await a.store.snapshot()
+    assert snapshot.leader is not None
+    assert (snapshot.leader.site, snapshot.leader.owner, snapshot.leader.epoch) == ("a", a.config.owner, epoch)
+    assert 0 < snapshot.leader.lease_remaining_ms <= TTL_MS
+    raw = json.loads(await a.store._link.call("GET", "rectbot:leader"))
+    assert raw.keys() >= {"owner", "site", "ts", "epoch"}
+    assert await a.store._link.call("TTL", "rectbot:leader:epoch") == -1
+    assert set(snapshot.sites) == {"a"}
+    assert snapshot.sites["a"].eligible
+    assert snapshot.sites["a"].heartbeat_age_s < 5
+
+
+async def test_a_held_lock_is_refused_with_the_time_until_it_expires(site: Sites) -> None:
+    a, b = site("a"), site("b")
+    epoch = await a.win()
+    refused = await b.campaign()
+    assert isinstance(refused, Refused)
+    assert (refused.why, refused.by, refused.epoch) == ("held", "a", epoch)
+    assert refused.wait_ms is not None
+    assert 0 < refused.wait_ms <= TTL_MS + 1
+    await asyncio.sleep(refused.wait_ms / 1000)
+    assert await b.win() == epoch + 1, "the heartbeat of the leader that crashed must not outlive its lock"
+
+
+async def test_a_renewal_counts_only_for_the_very_lease(site: Sites) -> None:
+    a, b = site("a"), site("b")
+    epoch = await a.win()
+    assert isinstance(await a.ask(Renew(epoch)), Renewed)
+    assert await a.ask(Renew(epoch - 1)) == Lost("a")
+    assert await b.ask(Renew(epoch)) == Lost("a")
+    await a.ask(Release(epoch, "test"))
+    assert await a.ask(Renew(epoch)) == Lost(""), "a released lock must not come back"
+
+
+async def test_a_release_counts_only_for_the_very_lease(site: Sites) -> None:
+    a, b = site("a"), site("b")
+    epoch = await a.win()
+    assert await b.ask(Release(epoch, "test", leaving=True)) == Released()
+    assert await a.ask(Release(epoch - 1, "test")) == Released()
+    assert isinstance(await a.ask(Renew(epoch)), Renewed)
+
+
+async def test_a_lost_grant_is_granted_anew_to_its_owner_only(site: Sites) -> None:
+    a, b = site("a"), site("b")
+    first = await b.win()  # suppose that the answer never arrived
+    assert isinstance(await a.campaign(), Refused)
+    reply = await b.campaign()
+    assert reply == Refused("preferred", reply.wait_ms, first, "a"), "a is preferred, and b runs nothing"  # type: ignore[union-attr]
+    assert await a.win() == first + 1
+    assert await a.win() == first + 2
+
+
+async def test_a_site_does_not_pass_a_preferred_one_that_is_ready(site: Sites) -> None:
+    a, b, c = site("a"), site("b"), site("c")
+    epoch = await c.win()
+    assert isinstance(await a.campaign(), Refused)
+    await c.ask(Release(epoch, "test"))
+    refused = await b.campaign()
+    assert isinstance(refused, Refused)
+    assert (refused.why, refused.by) == ("preferred", "a")
+    assert await a.campaign(eligible=False) == Refused("ineligible", None, epoch, "")
+    assert await b.win() == epoch + 1, "a site that does not want to lead stands in nobody's way"
+
+
+async def test_a_preferred_site_that_went_silent_stands_in_the_way_for_one_ttl_at_most(site: Sites) -> None:
+    a, b = site("a"), site("b")
+    epoch = await b.win()
+    await a.campaign()
+    await b.ask(Release(epoch, "test"))
+    began = boottime_ms()
+    assert await b.campaign_until_granted() == epoch + 1
+    assert boottime_ms() - began < TTL_MS + 150
+
+
+async def test_the_leader_hears_when_a_preferred_site_is_due(site: Sites) -> None:
+    a, b, c = site("a"), site("b"), site("c")
+    epoch = await b.win()
+    assert await b.ask(Renew(epoch)) == Renewed()
+    await c.campaign()
+    assert await b.ask(Renew(epoch)) == Renewed(), "c is less preferred"
+    await a.campaign()
+    renewed = await b.ask(Renew(epoch))
+    assert isinstance(renewed, Renewed)
+    assert renewed.yield_to == ""
+    assert renewed.yield_in_ms is not None
+    assert 0 < renewed.yield_in_ms <= 200
+    await asyncio.sleep(renewed.yield_in_ms / 1000)
+    assert await b.ask(Renew(epoch)) == Renewed("a", None)
+    other = site("a")  # a restarted: its delay begins anew
+    await other.campaign()
+    assert (await b.ask(Renew(epoch))).yield_to == ""  # type: ignore[union-attr]
+
+
+async def test_a_handed_over_lock_waits_for_its_site_only(site: Sites) -> None:
+    a, b, c = site("a"), site("b"), site("c")
+    epoch = await a.win()
+    await a.ask(Release(epoch, "switch", to="c", eligible=True))
+    assert (await a.campaign()).why == "reserved"  # type: ignore[union-attr]
+    assert (await b.campaign()).by == "c"  # type: ignore[union-attr]
+    assert await c.win() == epoch + 1, "the reservation goes before the order of preference"
+
+
+async def test_a_reservation_ends_by_itself(site: Sites) -> None:
+    a = site("a")
+    epoch = await a.win()
+    await a.ask(Release(epoch, "switch", to="c", eligible=True))
+    began = boottime_ms()
+    assert await a.campaign_until_granted() == epoch + 1
+    assert a.config.reserve_ms - 20 <= boottime_ms() - began < a.config.reserve_ms + 150
+
+
+async def test_a_leaving_site_takes_its_heartbeat_and_an_unheard_grant_along(site: Sites) -> None:
+    a, b = site("a"), site("b")
+    await a.win()
+    assert isinstance(await b.campaign(), Refused)
+    await a.ask(Release(0, "stopped", leaving=True))
+    assert set((await a.store.snapshot()).sites) == {"b"}
+    await b.win()
+
+
+async def test_a_store_without_memory_grants_nothing_for_one_ttl(site: Sites, redis: RedisServer) -> None:
+    a, b = site("a"), site("b")
+    epoch = await a.win()
+    redis.command("FLUSHALL")
+    began = boottime_ms()
+    refused = await b.campaign(epoch_seen=epoch)
+    assert isinstance(refused, Refused)
+    assert refused.why == "suspended"
+    assert (await b.store.snapshot()).suspended_ms > 0
+    assert not await b.store.initialise(), "too late to say that nothing was lost"
+    assert await b.campaign_until_granted() > epoch
+    assert boottime_ms() - began >= TTL_MS
+
+
+async def test_the_leader_restores_a_lock_that_the_store_lost(site: Sites, redis: RedisServer) -> None:
+    a, b = site("a"), site("b")
+    epoch = await a.win()
+    redis.command("FLUSHALL")
+    assert (await b.campaign()).why == "suspended"  # type: ignore[union-attr]
+    assert isinstance(await a.ask(Renew(epoch)), Renewed)
+    assert (await b.campaign()).why == "held"  # type: ignore[union-attr]
+    assert [event.kind for event in await a.store.events()][-1] == "restored"
+
+
+@pytest.mark.parametrize("clean", [True, False])
+async def test_a_restarted_server_raises_epochs_and_is_not_trusted_for_one_ttl(
+    site: Sites, redis: RedisServer, clean: bool
+) -> None:
+    a, b = site("a"), site("b")
+    epoch = await a.win()
+    await a.ask(Release(epoch, "test", leaving=True))
+    redis.kill()
+    redis.start()
+    if clean:
+        assert await b.store.initialise()
+        assert await b.win() == epoch + 1
+    else:
+        began = boottime_ms()
+        assert await b.campaign_until_granted() > epoch + 500, "epochs must skip what may have been lost"
+        assert boottime_ms() - began >= TTL_MS
+
+
+async def test_a_lock_outlives_a_restart_of_the_server_with_data(site: Sites, redis: RedisServer) -> None:
+    a, b = site("a"), site("b")
+    epoch = await a.win()
+    redis.kill()
+    redis.start()
+    assert isinstance(await a.ask(Renew(epoch)), Renewed)
+    assert (await b.campaign()).why == "held"  # type: ignore[union-attr]
+
+
+async def test_a_request_that_arrives_late_has_no_effect(site: Sites, redis: RedisServer) -> None:
+    a, b = site("a"), site("b")
+    await b.campaign(eligible=False)
+    redis.signal(signal.SIGSTOP)
+    with pytest.raises(StoreUnavailable, match=r"did not answer within 0\.1 s"):
+        await b.store.request(Campaign(True, 0), boottime_ms() + 100)
+    await asyncio.sleep(0.05)
+    redis.signal(signal.SIGCONT)
+    assert await a.win()
+    assert not (await a.store.snapshot()).sites["b"].eligible
+
+
+async def test_a_late_answer_is_never_taken_for_another(site: Sites, redis: RedisServer) -> None:
+    a = site("a")
+    epoch = await a.win()
+    redis.signal(signal.SIGSTOP)
+    with pytest.raises(StoreUnavailable):
+        await a.store.request(Campaign(True, 0), boottime_ms() + 50)
+    redis.signal(signal.SIGCONT)
+    assert isinstance(await a.ask(Renew(epoch)), (Renewed, Lost))
+
+
+async def test_changes_of_others_are_announced(site: Sites) -> None:
+    a, b = site("a"), site("b")
+    heard = asyncio.Event()
+    ears = asyncio.create_task(a.store.listen(heard.set))
+    try:
+        await asyncio.wait_for(heard.wait(), 5)  # once at the beginning: there may have been something before
+        heard.clear()
+        epoch = await b.win()
+        await asyncio.wait_for(heard.wait(), 5)
+        heard.clear()
+        await b.ask(Renew(epoch))
+        await a.campaign()  # our own act
+        await b.ask(Release(epoch, "test"))
+        await asyncio.wait_for(heard.wait(), 5)
+    finally:
+        ears.cancel()
+
+
+async def test_announcements_are_heard_again_after_a_restart_of_the_server(site: Sites, redis: RedisServer) -> None:
+    a, b = site("a"), site("b")
+    heard = asyncio.Event()
+    ears = asyncio.create_task(a.store.listen(heard.set))
+    try:
+        await asyncio.wait_for(heard.wait(), 5)
+        redis.kill()
+        redis.start()
+        heard.clear()
+        while not heard.is_set():
+            await b.campaign(eligible=True)
+            await b.campaign(eligible=False)
+            await asyncio.sleep(0.02)
+    finally:
+        ears.cancel()
+
+
+async def test_the_journal_tells_who_led_and_why_it_changed(site: Sites) -> None:
+    a, b = site("a"), site("b")
+    first = await a.win()
+    await asyncio.sleep((TTL_MS + 5) / 1000)
+    second = await b.campaign_until_granted()
+    await b.ask(Release(second, "hands over to a", to="a", eligible=True))
+    events = await a.store.events()
+    assert [(event.kind, event.site) for event in events] == [
+        ("initialised", "c"),
+        ("acquired", "a"),
+        ("expired", "a"),
+        ("acquired", "b"),
+        ("handed-over", "b"),
+    ]
+    assert events[-1].why == "hands over to a"
+    assert [event.epoch for event in events[1:]] == [first, first, second, second]
+    assert [event.time for event in events] == sorted(event.time for event in events)
+
+
+async def test_a_lock_of_another_program_is_respected_and_named(site: Sites, redis: RedisServer) -> None:
+    redis.command("SET rectbot:leader somebody")
+    refused = await site("a").campaign()
+    assert isinstance(refused, Refused)
+    assert (refused.why, refused.by) == ("held", "unknown")
+    assert refused.wait_ms is not None, "a lock without expiry gets one"
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [({"password": "wrong"}, "REDIS_PASSWORD"), ({"password": ""}, "REDIS_PASSWORD"), ({"db": 99}, "REDIS_DB")],
+)
+async def test_a_refused_login_names_the_setting(redis: RedisServer, changes: dict[str, Any], names: str) -> None:
+    given: dict[str, Any] = {"port": redis.port, "password": PASSWORD}
+    store = open_store(FailoverConfig(site="oci"), **given | changes)
+    with pytest.raises(ConfigError, match=names) as caught:
+        await store.snapshot()
+    assert "wrong" not in str(caught.value)
+
+
+async def test_an_unreachable_server_is_named() -> None:
+    port = free_port()
+    store = open_store(FailoverConfig(site="oci"), port=port, password=PASSWORD)
+    with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{port}"):
+        await store.snapshot()
+
+
+async def test_a_url_leads_to_the_same_store(site: Sites, redis: RedisServer) -> None:
+    await site("a").win()
+    store: RedisLeaseStore = open_store(FailoverConfig(site="", priority=("a", "b", "c")), url=redis.url)
+    snapshot = await store.snapshot()
+    assert snapshot.leader is not None
+    assert snapshot.leader.site == "a"
+    await store.close()

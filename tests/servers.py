@@ -1,0 +1,80 @@
+"""Real servers for tests: on a free port of 127.0.0.1, data in a folder of the test, stopped by their own pid."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+PASSWORD = "test-password"
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass
+class RedisServer:
+    """A redis-server with a password, that can be killed, paused and started again on the same data."""
+
+    folder: Path
+    port: int = field(default_factory=free_port)
+    password: str = PASSWORD
+    persistent: bool = True
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        log = self.folder / "redis.log"
+        config = self.folder / "redis.conf"
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\nrequirepass {self.password}\ndir {self.folder}\nsave ''\n"
+            f"appendonly {'yes' if self.persistent else 'no'}\nappendfsync always\nlogfile {log}\n"
+        )
+        self.process = subprocess.Popen(["redis-server", str(config)])
+        deadline = time.monotonic() + 10
+        while True:
+            with contextlib.suppress(OSError, AssertionError):
+                assert self.command("PING") == b"+PONG\r\n"
+                return
+            assert self.process.poll() is None, f"redis-server ended: {log.read_text()[-500:]}"
+            assert time.monotonic() < deadline, "redis-server did not answer within 10 s"
+            time.sleep(0.01)
+
+    def command(self, line: str) -> bytes:
+        """Sends one command by hand, past any client of ours; returns the raw reply, if it is short."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as link:
+            link.sendall(f"AUTH {self.password}\r\n{line}\r\n".encode())
+            answers = link.makefile("rb")
+            assert answers.readline() == b"+OK\r\n"
+            return answers.readline()
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    @property
+    def url(self) -> str:
+        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path, *, persistent: bool = True) -> Iterator[RedisServer]:
+    server = RedisServer(folder, persistent=persistent)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.kill()
