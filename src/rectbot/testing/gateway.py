@@ -186,7 +186,7 @@ class Connection:
         self._discord.sessions.add(session)
         self._open(session, "identify", now)
         if isinstance(data.get("presence"), dict):
-            self._discord.world.presence = data["presence"]
+            self._show_presence(data["presence"], now)
         await self._welcome(session, with_shard="shard" in data)
 
     async def _welcome(self, session: Session, *, with_shard: bool) -> None:
@@ -237,8 +237,13 @@ class Connection:
     async def _on_presence(self, data: Any, now: Moment) -> None:
         if not isinstance(data, dict) or not isinstance(data.get("activities"), list):
             raise Close(4002, "Error while decoding payload: not a presence.")
-        self._discord.world.presence = data
-        self.note("presence", now, status=data.get("status"), activities=[a.get("name") for a in data["activities"]])
+        self._show_presence(data, now)
+
+    def _show_presence(self, presence: dict[str, Any], now: Moment) -> None:
+        # discord.py still sends the single `game` of older versions with its IDENTIFY.
+        activities = presence.get("activities") or [presence.get("game")]
+        names = [activity["name"] for activity in activities if isinstance(activity, dict) and "name" in activity]
+        self.note("presence", now, status=presence.get("status"), activities=names)
 
     async def _on_request_members(self, data: Any, now: Moment) -> None:
         self.note("request_members", now)

@@ -58,7 +58,6 @@ class World:
         self.person = user(PERSON_ID, "alice")
         self.privileged_intents = True
         self.messages: OrderedDict[str, Json] = OrderedDict()
-        self.presence: Json | None = None
         self._born = timestamp()
         self._commands: dict[str | None, list[Json]] = {}
 
