@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 PASSWORD = "test-password"
+
+
+async def until(met: Callable[[], bool], seconds: float = 20) -> None:
+    """Waits for a condition that nothing announces. Raises TimeoutError."""
+    async with asyncio.timeout(seconds):
+        while not met():  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 def free_port() -> int:

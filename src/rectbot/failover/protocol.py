@@ -328,6 +328,8 @@ def _on_failure(config: FailoverConfig, state: State, why: str, now: int) -> Ste
         left = state.deadline - now
         return state, (Note(f"could not renew the lease, {left / 1000:.1f} s left: {why}", True),)
     note = Note(f"no answer from the store: {why}", True)
+    if state.role is Role.DRAINING:  # its `why` is the reason of the release
+        return state, (note,)
     return replace(state, why=why), (() if why == state.why else (note,))
 
 

@@ -1,0 +1,302 @@
+"""Sites with a workload inside of their process, on a real Redis. The judge is what the workloads saw."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from rectbot.errors import ConfigError
+from rectbot.failover import (
+    Ended,
+    FailoverConfig,
+    Lease,
+    LeaseLost,
+    WorkloadFailed,
+    open_store,
+    run,
+    run_unguarded,
+)
+from rectbot.failover.clock import boottime_ms
+from servers import PASSWORD, RedisServer, free_port, until
+
+TTL_MS = 1_000
+
+
+@dataclass
+class Session:
+    site: str
+    epoch: int
+    opened: int
+    closed: int | None = None
+
+
+@dataclass
+class Journal:
+    """Every session of every workload: the outside judge."""
+
+    sessions: list[Session] = field(default_factory=list)
+    changed: asyncio.Condition = field(default_factory=asyncio.Condition)
+
+    async def until(self, met: Callable[[], bool]) -> None:
+        async with asyncio.timeout(20), self.changed:
+            await self.changed.wait_for(met)
+
+    def live(self) -> list[str]:
+        return [session.site for session in self.sessions if session.closed is None]
+
+    def sites(self) -> list[str]:
+        return [session.site for session in self.sessions]
+
+    def overlaps(self) -> list[tuple[Session, Session]]:
+        end = float("inf")
+        return [
+            (a, b)
+            for i, a in enumerate(self.sessions)
+            for b in self.sessions[i + 1 :]
+            if a.opened < (b.closed or end) and b.opened < (a.closed or end)
+        ]
+
+
+class Bot:
+    """A workload that keeps a session open, and can fail in the ways that a test asks for."""
+
+    def __init__(self, journal: Journal) -> None:
+        self.journal = journal
+        self.lease: Lease | None = None
+        self.session: Session | None = None
+        self.ended: asyncio.Future[Ended] | None = None
+        self.stop_takes = 0.0
+
+    async def start(self, lease: Lease) -> None:
+        lease.check()
+        self.lease, self.ended = lease, asyncio.get_running_loop().create_future()
+        async with self.journal.changed:
+            self.session = Session(lease.site, lease.epoch, boottime_ms())
+            self.journal.sessions.append(self.session)
+            self.journal.changed.notify_all()
+
+    async def wait(self) -> Ended:
+        assert self.ended is not None
+        return await self.ended
+
+    async def stop(self, timeout: float) -> None:  # noqa: ASYNC109
+        await asyncio.sleep(min(self.stop_takes, timeout))
+        async with self.journal.changed:
+            if self.session is not None:
+                self.session.closed = boottime_ms()
+            self.journal.changed.notify_all()
+        self.session = None
+
+    @property
+    def healthy(self) -> bool:
+        return True
+
+    def end(self, reason: str, *, fatal: bool = False) -> None:
+        assert self.ended is not None
+        self.ended.set_result(Ended(reason, fatal))
+
+
+@dataclass
+class Running:
+    config: FailoverConfig
+    bot: Bot
+    stop: asyncio.Event
+    task: asyncio.Task[None]
+
+    async def stopped(self) -> None:
+        self.stop.set()
+        await asyncio.wait_for(self.task, 20)
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def journal() -> Journal:
+    return Journal()
+
+
+@pytest.fixture
+async def start(redis: RedisServer, journal: Journal) -> AsyncIterator[Start]:
+    """Starts sites on a Redis that knows that it is new."""
+    sites: list[Running] = []
+
+    def begin(name: str, **changes: Any) -> Running:
+        port = changes.pop("port", redis.port)
+        given: dict[str, Any] = {"lock_ttl_ms": TTL_MS, "failback_delay_sec": 0.3, "sit_out_ms": 300}
+        config = FailoverConfig(site=name, priority=("a", "b"), **given | changes)
+        store, bot, stop = open_store(config, port=port, password=PASSWORD), Bot(journal), asyncio.Event()
+        sites.append(Running(config, bot, stop, asyncio.create_task(run(config, store, bot, stop=stop))))
+        return sites[-1]
+
+    observer = open_store(FailoverConfig(site="", lock_ttl_ms=TTL_MS), port=redis.port, password=PASSWORD)
+    await observer.initialise()
+    await observer.close()
+    yield begin
+    for site in sites:
+        site.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Exception):
+            await site.task
+    assert journal.live() == [], "a site that ended left its workload behind"
+    assert journal.overlaps() == []
+
+
+async def test_one_site_leads_and_the_other_takes_over_at_once_after_a_clean_stop(
+    start: Start, journal: Journal
+) -> None:
+    a = start("a")
+    await journal.until(lambda: journal.live() == ["a"])
+    start("b")
+    await asyncio.sleep(3 * TTL_MS / 1000)
+    assert journal.sites() == ["a"], "a lease that is renewed does not end"
+    await a.stopped()
+    await journal.until(lambda: journal.live() == ["b"])
+    assert journal.sites() == ["a", "b"]
+    first, second = journal.sessions
+    assert first.closed is not None
+    assert second.opened - first.closed < 100
+    assert second.epoch > first.epoch
+
+
+async def test_after_a_crash_the_standby_leads_when_the_lock_expires(start: Start, journal: Journal) -> None:
+    a = start("a")
+    await journal.until(lambda: journal.live() == ["a"])
+    start("b", failback_delay_sec=60)
+    await asyncio.sleep(0.2)
+    assert a.bot.lease is not None
+    assert a.bot.lease.deadline is not None
+    lock_ends = a.bot.lease.deadline - a.config.lease_ms + TTL_MS
+    a.task.cancel()  # ends without a release, like a crash, but closes its session
+    with contextlib.suppress(asyncio.CancelledError):
+        await a.task
+    await journal.until(lambda: journal.live() == ["b"])
+    assert 0 <= journal.sessions[1].opened - lock_ends < 150
+
+
+async def test_the_lead_returns_to_the_preferred_site_once_and_stays(start: Start, journal: Journal) -> None:
+    start("b")
+    await journal.until(lambda: journal.live() == ["b"])
+    began = boottime_ms()
+    start("a")
+    await journal.until(lambda: journal.live() == ["a"])
+    assert boottime_ms() - began >= 300, "not before the failback delay"
+    await asyncio.sleep(1.5 * TTL_MS / 1000)
+    assert journal.sites() == ["b", "a"]
+
+
+async def test_a_leader_whose_store_hangs_is_out_before_its_lease_ends(
+    start: Start, journal: Journal, redis: RedisServer
+) -> None:
+    a = start("a")
+    await journal.until(lambda: journal.live() == ["a"])
+    redis.signal(signal.SIGSTOP)
+    try:
+        lease = a.bot.lease
+        assert lease is not None
+        await journal.until(lambda: journal.live() == [])
+        assert journal.sessions[0].closed is not None
+        assert journal.sessions[0].closed - journal.sessions[0].opened < TTL_MS + TTL_MS / 3
+        with pytest.raises(LeaseLost):
+            lease.check()
+    finally:
+        redis.signal(signal.SIGCONT)
+    await journal.until(lambda: journal.live() == ["a"])
+
+
+async def test_a_restart_of_the_store_with_its_data_costs_no_login(
+    start: Start, journal: Journal, redis: RedisServer
+) -> None:
+    start("a", lock_ttl_ms=3_000)
+    await journal.until(lambda: journal.live() == ["a"])
+    start("b", lock_ttl_ms=3_000)
+    redis.kill()
+    redis.start()
+    await asyncio.sleep(3.5)
+    assert journal.live() == ["a"]
+    assert len(journal.sessions) == 1
+
+
+async def test_a_site_waits_for_a_store_that_is_not_there_yet(
+    start: Start, journal: Journal, redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    redis.kill()
+    start("a")
+    await until(lambda: "no answer from the store" in caplog.text)
+    assert journal.sessions == []
+    redis.start()
+    await journal.until(lambda: journal.live() == ["a"])
+
+
+async def test_a_store_without_memory_is_waited_for_visibly(
+    start: Start, journal: Journal, redis: RedisServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    redis.command("FLUSHALL")
+    began = boottime_ms()
+    start("a")
+    await journal.until(lambda: journal.live() == ["a"])
+    assert boottime_ms() - began >= TTL_MS
+    assert "waits: suspended" in caplog.text
+
+
+async def test_a_failing_workload_gives_the_lead_away(start: Start, journal: Journal) -> None:
+    a = start("a")
+    await journal.until(lambda: journal.live() == ["a"])
+    start("b", failback_delay_sec=0.1)
+    await asyncio.sleep(0.1)
+    a.bot.end("the gateway is away")
+    await journal.until(lambda: journal.live() == ["b"])
+    await journal.until(lambda: journal.live() == ["a"])
+    assert journal.sites() == ["a", "b", "a"]
+
+
+async def test_a_fatal_end_is_one_error_and_no_loop(start: Start, journal: Journal) -> None:
+    a = start("a")
+    await journal.until(lambda: journal.live() == ["a"])
+    a.bot.end("Discord refuses the token", fatal=True)
+    with pytest.raises(WorkloadFailed, match="Discord refuses the token"):
+        await asyncio.wait_for(a.task, 10)
+    assert len(journal.sessions) == 1
+
+
+async def test_a_wrong_password_is_an_error_at_the_start(redis: RedisServer, journal: Journal) -> None:
+    config = FailoverConfig(site="a", priority=("a",), lock_ttl_ms=TTL_MS)
+    store = open_store(config, port=redis.port, password="wrong")
+    with pytest.raises(ConfigError, match="REDIS_PASSWORD"):
+        await asyncio.wait_for(run(config, store, Bot(journal)), 10)
+
+
+async def test_a_stop_is_quick_even_if_the_store_is_away(journal: Journal) -> None:
+    config = FailoverConfig(site="a", priority=("a",))
+    stop = asyncio.Event()
+    task = asyncio.create_task(run(config, open_store(config, port=free_port()), Bot(journal), stop=stop))
+    await asyncio.sleep(0.1)
+    stop.set()
+    await asyncio.wait_for(task, 5)
+
+
+async def test_without_failover_the_workload_simply_runs(journal: Journal) -> None:
+    bot, stop = Bot(journal), asyncio.Event()
+    task = asyncio.create_task(run_unguarded(bot, site="a", stop=stop))
+    await journal.until(lambda: journal.live() == ["a"])
+    assert bot.lease is not None
+    bot.lease.check()
+    assert bot.lease.remaining_ms() == float("inf")
+    stop.set()
+    await asyncio.wait_for(task, 5)
+    assert journal.live() == []
+
+
+async def test_without_failover_a_workload_that_ends_is_an_error(journal: Journal) -> None:
+    bot = Bot(journal)
+    task = asyncio.create_task(run_unguarded(bot))
+    await journal.until(lambda: len(journal.live()) == 1)
+    bot.end("wrong token", fatal=True)
+    with pytest.raises(WorkloadFailed, match="wrong token"):
+        await asyncio.wait_for(task, 5)

@@ -1,0 +1,238 @@
+"""The state machine by itself: each rule of its description, with times given by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from rectbot.failover import protocol as p
+from rectbot.failover.config import FailoverConfig
+from rectbot.failover.messages import Campaign, Granted, Lost, Refused, Release, Released, Renew, Renewed, Reply
+from rectbot.failover.protocol import Role
+
+CONFIG = FailoverConfig(
+    site="a", priority=("a", "b"), lock_ttl_ms=10_000, renew_interval_ms=3_000, stop_timeout_ms=2_000
+)
+
+
+class Walk:
+    """A walk of one site through the protocol; keeps the state and the last actions."""
+
+    def __init__(self, config: FailoverConfig = CONFIG) -> None:
+        self.config = config
+        self.state = p.State()
+        self.actions: tuple[p.Action, ...] = ()
+        self.now = 1_000
+
+    def at(self, now: int, event: p.Event | None = None) -> Walk:
+        assert now >= self.now
+        self.now = now
+        self.state, self.actions = p.step(self.config, self.state, event or p.Tick(), now)
+        return self
+
+    def answered(self, now: int, reply: Reply) -> Walk:
+        assert self.state.pending is not None
+        return self.at(now, p.Answered(self.state.pending.id, reply))
+
+    def failed(self, now: int) -> Walk:
+        assert self.state.pending is not None
+        return self.at(now, p.Failed(self.state.pending.id, "test"))
+
+    def led(self) -> Walk:
+        """Leads since 1100, by a request that was sent at 1000."""
+        self.at(1_000) if self.state.pending is None else None
+        return self.answered(1_100, Granted(7))
+
+    @property
+    def sent(self) -> list[object]:
+        return [action.request for action in self.actions if isinstance(action, p.Send)]
+
+    @property
+    def done(self) -> list[p.Action]:
+        """What was done beside sending and telling."""
+        return [action for action in self.actions if not isinstance(action, p.Send | p.Note)]
+
+    @property
+    def wake_at(self) -> int | None:
+        return p.wake_at(self.config, self.state)
+
+
+LEASE_MS = 9_880  # 10 s less 1 % less 20 ms
+
+
+def test_the_lease_counts_from_before_the_request_was_sent() -> None:
+    walk = Walk().led()
+    assert walk.done == [p.Start(7, 1_000 + LEASE_MS)]
+    walk.at(4_000)
+    assert walk.sent == [Renew(7)]
+    walk.answered(6_500, Renewed())
+    assert walk.done == [p.Extend(4_000 + LEASE_MS)]
+
+
+def test_a_leader_that_cannot_renew_stops_its_workload_before_the_lease_ends() -> None:
+    walk = Walk().led().at(4_000).failed(5_000)
+    while walk.state.role is Role.LEADER:
+        assert walk.wake_at is not None
+        walk.at(walk.wake_at)
+        if walk.state.pending and walk.state.role is Role.LEADER:
+            walk.failed(walk.now + 10)
+    assert walk.now == 1_000 + LEASE_MS - CONFIG.stop_timeout_ms
+    assert walk.done == [p.StopWorkload(1_000 + LEASE_MS)]
+    walk.at(walk.now + 500, p.WorkloadStopped())
+    assert walk.sent == [Release(7, "could not renew the lease in time", eligible=True)]
+
+
+@pytest.mark.parametrize("late", [0, 1, 3_600_000])
+def test_whatever_event_comes_first_after_the_deadline_the_workload_is_killed_before_all_else(late: int) -> None:
+    events: list[p.Event] = [
+        p.Tick(),
+        p.Changed(),
+        p.Answered(2, Renewed()),
+        p.WorkloadStopped(),
+        p.WorkloadEnded("x"),
+        p.Stop(),
+    ]
+    for event in events:
+        walk = Walk().led().at(4_000)
+        walk.at(1_000 + LEASE_MS + late, event)
+        acts = [action for action in walk.actions if not isinstance(action, p.Note)]
+        assert acts[0] == p.Kill(), event
+        assert p.Extend not in map(type, acts), event
+
+
+def test_an_answer_to_an_earlier_request_changes_nothing() -> None:
+    walk = Walk().led().at(4_000)
+    old = walk.state.pending
+    assert old is not None
+    walk.failed(5_000).at(walk.wake_at or 0)
+    before = walk.state
+    assert walk.at(walk.now, p.Answered(old.id, Renewed())).state == before
+    assert walk.at(walk.now, p.Failed(old.id, "x")).state == before
+
+
+def test_a_renewal_answered_after_the_drain_began_does_not_bring_the_lead_back() -> None:
+    walk = Walk().led().at(4_000)
+    number = walk.state.requests
+    walk.at(4_100, p.WorkloadEnded("crashed")).at(4_200, p.Answered(number, Renewed()))
+    assert walk.state.role is Role.DRAINING
+    assert walk.done == []
+
+
+def test_a_grant_that_took_too_long_is_given_back_unused() -> None:
+    walk = Walk().at(1_000).answered(1_000 + LEASE_MS - CONFIG.stop_timeout_ms, Granted(7))
+    assert walk.done == []
+    assert walk.sent == [Release(7, "the grant took too long to arrive", eligible=True)]
+    assert walk.answered(walk.now + 1, Released()).sent == [Campaign(True, 7)]
+
+
+def test_a_refused_site_asks_again_at_the_moment_when_the_obstacle_is_gone() -> None:
+    walk = Walk().at(1_000).answered(1_100, Refused("held", 1_500, 3, "b"))
+    assert walk.wake_at == 2_600
+    assert walk.at(2_600).sent == [Campaign(True, 3)]
+    walk.answered(2_700, Refused("held", 60_000, 3, "b"))
+    assert walk.wake_at == 2_600 + CONFIG.renew_interval_ms, "but not later than its next heartbeat"
+
+
+def test_a_change_elsewhere_is_looked_at_once_and_at_once() -> None:
+    walk = Walk().at(1_000).answered(1_100, Refused("held", 9_000, 3, "b"))
+    assert walk.at(1_200, p.Changed()).sent == [Campaign(True, 3)]
+    assert walk.at(1_210, p.Changed()).sent == [], "one request at a time"
+    assert walk.answered(1_220, Refused("held", 9_000, 3, "b")).sent == [Campaign(True, 3)], "its answer may be old"
+    assert walk.answered(1_230, Refused("held", 9_000, 3, "b")).sent == []
+
+
+def test_the_lead_is_handed_to_a_preferred_site_after_the_workload_is_gone() -> None:
+    walk = Walk().led().at(4_000).answered(4_010, Renewed("", 700))
+    assert walk.at(4_710).sent == [Renew(7)]
+    walk.answered(4_720, Renewed("b"))
+    assert walk.done == [p.Extend(4_710 + LEASE_MS), p.StopWorkload(4_720 + CONFIG.stop_timeout_ms)]
+    assert walk.sent == []
+    walk.at(5_000, p.WorkloadStopped())
+    assert walk.sent == [Release(7, "hands over to b", to="b", eligible=True)]
+    assert walk.answered(5_010, Released()).state.role is Role.CANDIDATE
+
+
+def test_a_release_that_was_not_heard_is_repeated_while_the_lock_may_live() -> None:
+    walk = Walk().led().at(4_000).answered(4_010, Renewed("b")).at(4_100, p.WorkloadStopped()).failed(5_000)
+    assert walk.at(walk.wake_at or 0).sent == [Release(7, "hands over to b", to="b", eligible=True)]
+    walk.at(4_010 + CONFIG.lock_ttl_ms)
+    assert walk.state.role is Role.CANDIDATE
+    assert walk.sent == [Campaign(True, 7)]
+
+
+def test_a_lost_lock_ends_the_lead_and_is_not_released() -> None:
+    walk = Walk().led().at(4_000).answered(4_010, Lost("b"))
+    assert walk.done == [p.StopWorkload(4_010 + CONFIG.stop_timeout_ms)]
+    assert walk.at(4_100, p.WorkloadStopped()).sent == [Campaign(True, 7)]
+
+
+def test_a_failing_workload_makes_its_site_sit_out_longer_and_longer() -> None:
+    walk = Walk()
+    pauses: list[int] = []
+    walk.at(1_000)
+    for epoch in range(1, 10):
+        walk.answered(walk.now, Granted(epoch)).at(walk.now, p.WorkloadEnded("crashed"))
+        began = walk.now
+        walk.at(walk.now, p.WorkloadStopped()).answered(walk.now, Released())
+        assert walk.state.role is Role.FOLLOWER
+        assert walk.sent == [Campaign(False, epoch)]
+        while walk.state.role is Role.FOLLOWER:
+            if walk.state.pending:
+                walk.answered(walk.now, Refused("ineligible", None, epoch))
+            walk.at(walk.wake_at or 0)
+        pauses.append(walk.now - began)
+        if walk.state.pending and walk.state.pending.request != Campaign(True, epoch):
+            walk.answered(walk.now, Refused("ineligible", None, epoch)).at(walk.wake_at or 0)
+    assert pauses[:3] == [5_000, 10_000, 20_000]
+    assert pauses[-1] == CONFIG.sit_out_max_ms
+
+
+def test_a_workload_that_cannot_ever_run_ends_the_site() -> None:
+    walk = Walk().led().at(2_000, p.WorkloadEnded("wrong token", fatal=True)).at(2_100, p.WorkloadStopped())
+    assert walk.sent == [Release(7, "the workload ended: wrong token", leaving=True)]
+    assert walk.answered(2_200, Released()).done == [p.Finish("wrong token")]
+
+
+def test_a_stop_drains_releases_and_finishes() -> None:
+    walk = Walk().led().at(2_000, p.Stop())
+    assert walk.done == [p.StopWorkload(4_000)]
+    assert walk.at(2_500, p.WorkloadStopped()).sent == [Release(7, "stopped", leaving=True)]
+    assert walk.answered(2_510, Released()).done == [p.Finish("")]
+    assert walk.state.role is Role.GONE
+    assert walk.wake_at is None
+
+
+def test_a_stop_waits_for_a_campaign_in_flight_and_gives_its_lock_back() -> None:
+    walk = Walk().at(1_000).at(1_010, p.Stop())
+    assert walk.actions == (p.Note("stopped"),)
+    walk.answered(1_020, Granted(9))
+    assert walk.done == []
+    assert walk.sent == [Release(9, "stopped", leaving=True)]
+
+
+@pytest.mark.parametrize("answers", [True, False])
+def test_a_stop_does_not_wait_for_a_silent_store_for_long(answers: bool) -> None:
+    walk = Walk().at(1_000).at(1_010, p.Stop())
+    if answers:
+        walk.answered(1_100, Refused("held", 9_000, 3, "b"))
+        assert walk.sent == [Release(0, "stopped", leaving=True)]
+    while walk.state.role is not Role.GONE:
+        assert walk.wake_at is not None
+        walk.at(walk.wake_at)
+    assert walk.now <= 1_010 + 2_000
+    assert walk.done == [p.Finish("")]
+
+
+def test_time_standing_still_never_makes_a_request_twice() -> None:
+    walk = Walk().at(1_000)
+    assert len(walk.sent) == 1
+    assert walk.at(1_000).sent == []
+    assert walk.led().at(1_100).sent == []
+
+
+def test_step_is_pure() -> None:
+    state = p.State()
+    first = p.step(CONFIG, state, p.Tick(), 1_000)
+    assert state == p.State()
+    assert p.step(CONFIG, replace(state), p.Tick(), 1_000) == first
