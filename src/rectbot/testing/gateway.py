@@ -56,7 +56,6 @@ class Close(Exception):  # noqa: N818 - not an error: how a handler ends its con
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason)
         self.code = code
-        self.reason = reason
 
 
 async def gateway(request: web.Request, discord: LocalDiscord) -> web.StreamResponse:
@@ -81,7 +80,6 @@ class Connection:
         self._sending = asyncio.Lock()
         self._how = ""
         self._closing: tuple[int, str] | None = None
-        self._closed = asyncio.Event()
         self._ended = asyncio.Event()
         self._received: deque[float] = deque()
         self._beat = asyncio.Event()
@@ -106,21 +104,24 @@ class Connection:
         """Speaks the protocol until either side closes."""
         self.note("socket_open", compress=self._request.query.get("compress"))
         self._discord.connections.add(self)
+        self._listener = asyncio.create_task(self._listen())
         watchdog = asyncio.create_task(self._watch_heartbeats())
         code = int(WSCloseCode.ABNORMAL_CLOSURE)
         try:
-            await self._greet()
-            code = await self._listen()
+            code = await self._listener
         except Close as close:
-            await self.close(close.code, close.reason)
+            self._closing = (close.code, str(close))
+        except asyncio.CancelledError:
+            if self._closing is None:  # not close(): this request itself is cancelled
+                raise
         finally:
-            if self._closing:
-                await self._closed.wait()
             watchdog.cancel()
+            await self._shut()
             self._finish(code)
 
     async def _listen(self) -> int:
-        """Handles messages until the socket ends; the client's close code, 1006 if it sent none."""
+        """Handles messages until the client ends the socket; its close code, 1006 if it sent none."""
+        await self._greet()
         while True:
             message = await self._socket.receive()
             if message.type is WSMsgType.CLOSE:
@@ -226,7 +227,7 @@ class Connection:
             await self.invalidate(resumable=False)
             return
         if session.connection:
-            await session.connection.replace()
+            await session.connection.close(4000, "Resumed elsewhere.")
         self._open(session, "resume", now)
         async with self._sending:
             for payload in missed:
@@ -320,27 +321,24 @@ class Connection:
         await self.send({"op": INVALID_SESSION, "s": None, "t": None, "d": resumable})
 
     async def close(self, code: int, reason: str) -> None:
-        """Closes the socket with a close code; 1006 cuts it without a close frame."""
-        if self._closing:
-            await self._closed.wait()
-            return
-        self._closing = (code, reason)
-        transport = self._request.transport
-        try:
-            if code != WSCloseCode.ABNORMAL_CLOSURE:
-                # A paused client neither reads nor answers: it is not waited for.
-                with contextlib.suppress(TimeoutError, ConnectionError):
-                    async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
-                        await self._socket.close(code=code, message=reason.encode())
-        finally:
-            if transport:
-                transport.abort()
-            self._closed.set()
-
-    async def replace(self) -> None:
-        """Closes this socket because its session is resumed over another one; returns once it has ended."""
-        await self.close(4000, "Resumed elsewhere.")
+        """Closes the socket with a close code, 1006 without a close frame; returns once it has ended."""
+        if self._closing is None:
+            self._closing = (code, reason)
+            self._listener.cancel()
         await self._ended.wait()
+
+    async def _shut(self) -> None:
+        if self._closing is None:
+            return
+        transport = self._request.transport
+        if self._closing[0] != WSCloseCode.ABNORMAL_CLOSURE:
+            # Waits for the client's close frame, but not long: a paused client sends none.
+            with contextlib.suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(2 * CLOSE_TIMEOUT_S):
+                    await self._socket.close(code=self._closing[0], message=self._closing[1].encode())
+        # A reset would take what the client has not read yet, our close frame included: only where that is meant.
+        if transport and (self._closing[0] == WSCloseCode.ABNORMAL_CLOSURE or transport.get_write_buffer_size()):
+            transport.abort()
 
     async def _watch_heartbeats(self) -> None:
         limit_s = self._interval_ms / 1000 * HEARTBEAT_TOLERANCE

@@ -112,8 +112,12 @@ class Session:
     close_code: int | None = None
 
     def overlaps(self, other: Session) -> bool:
-        """Whether both were live at one moment. Different shards of one site are one login and do not count."""
-        if self.site == other.site and self.shard != other.shard:
+        """Whether both were live at one moment.
+
+        Of one site these are one login, not two: its shards, and two sockets of one session, of which a RESUME over the
+        second ends the first.
+        """
+        if self.site == other.site and (self.shard != other.shard or self.session == other.session):
             return False
         return self.opened < _end(other) and other.opened < _end(self)
 

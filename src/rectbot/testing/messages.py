@@ -73,6 +73,8 @@ def check_message(body: Any) -> Json:
     elif content is not None:
         body["content"] = str(content).strip()
         _check_length(form, "content", body["content"], MAX_CONTENT)
+    if not isinstance(body.get("flags") or 0, int):
+        form.reject("flags", "NUMBER_TYPE_COERCE", "Value is not int.")
     _check_username(form, body.get("username"))
     _check_embeds(form, body.get("embeds"))
     form.finish()
@@ -120,14 +122,26 @@ def _check_embed(form: Form, path: str, embed: Any) -> int:
     color = embed.get("color")
     if color is not None and not (isinstance(color, int) and 0 <= color <= 0xFFFFFF):
         form.reject(f"{path}.color", "NUMBER_TYPE_MAX", "int value should be between 0 and 16777215.")
-    fields = embed.get("fields") or []
+    return total + _check_fields(form, f"{path}.fields", embed.get("fields"))
+
+
+def _check_fields(form: Form, path: str, fields: Any) -> int:
+    if fields is None:
+        return 0
+    if not isinstance(fields, list):
+        form.reject(path, "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+        return 0
     if len(fields) > MAX_FIELDS:
-        form.reject(f"{path}.fields", "BASE_TYPE_MAX_LENGTH", f"Must be {MAX_FIELDS} or fewer in length.")
+        form.reject(path, "BASE_TYPE_MAX_LENGTH", f"Must be {MAX_FIELDS} or fewer in length.")
+    total = 0
     for number, field in enumerate(fields):
+        if not isinstance(field, dict):
+            form.reject(f"{path}.{number}", "MODEL_TYPE_CONVERT", "Only dictionaries may be used in a ModelType")
+            continue
         for key, limit in FIELD_LIMITS.items():
-            size = _check_text(form, f"{path}.fields.{number}", field, key, limit)
+            size = _check_text(form, f"{path}.{number}", field, key, limit)
             if not size:
-                form.reject(f"{path}.fields.{number}.{key}", "BASE_TYPE_REQUIRED", "This field is required")
+                form.reject(f"{path}.{number}.{key}", "BASE_TYPE_REQUIRED", "This field is required")
             total += size
     return total
 
