@@ -118,7 +118,7 @@ def test_everything_listens_on_loopback_only(stack: Stack) -> None:
         if connection.pid in pids and connection.status == psutil.CONN_LISTEN
     ]
     assert len(listening) >= 9
-    assert {address.ip for address in listening} == {"127.0.0.1"}
+    assert {address[0] for address in listening} == {"127.0.0.1"}
 
 
 def test_logs_shows_a_components_output(stack: Stack) -> None:

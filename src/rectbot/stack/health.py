@@ -32,6 +32,7 @@ class Facts:
     """What one look at the stack found, for the checks that need more than the component itself."""
 
     redis: bool
+    sites_up: frozenset[str]
     heartbeat_age_s: dict[str, float | None]
     push_age_s: dict[str, float]
 
@@ -40,20 +41,25 @@ async def check(
     component: Component, facts: Facts, http: aiohttp.ClientSession, settings: Settings, layout: Layout
 ) -> bool:
     """True when the component does what it is there for. Never raises."""
-    name, _, site = component.name.partition("-")
-    if component.name == "redis":
+    kind = component.name.partition("-")[0]
+    if component.site is not None:
+        return component.site in facts.sites_up and _site_program_works(kind, component.site, facts, settings, layout)
+    if kind == "redis":
         return facts.redis
-    if name == "link":
+    if kind == "link":
         return await _redis_answers(component.address)
-    if name == "bot":
-        limit = int(site_environment(settings, layout, site).get("LOCK_TTL_MS", settings.lock_ttl_ms)) / 1000
-        age = facts.heartbeat_age_s.get(site)
-        return age is not None and age <= limit
-    if name == "push":
-        return any(age <= PUSH_STALE_SECONDS for age in facts.push_age_s.values())
-    if component.name == "nginx":
+    if kind == "nginx":
         return await _proxy_refuses(component.address, http, layout)
-    return await http_ok(http, component.address + _READY_PATHS[component.name])
+    return await http_ok(http, component.address + _READY_PATHS[kind])
+
+
+def _site_program_works(kind: str, site: str, facts: Facts, settings: Settings, layout: Layout) -> bool:
+    """A bot works while its heartbeat is fresher than its lease is long; the push agent while its pushes are fresh."""
+    if kind == "push":
+        return any(age <= PUSH_STALE_SECONDS for age in facts.push_age_s.values())
+    limit = int(site_environment(settings, layout, site).get("LOCK_TTL_MS", settings.lock_ttl_ms)) / 1000
+    age = facts.heartbeat_age_s.get(site)
+    return age is not None and age <= limit
 
 
 async def http_ok(http: aiohttp.ClientSession, url: str) -> bool:

@@ -23,7 +23,7 @@ from rectbot.stack.view import address_table, live
 
 START_SECONDS = 40.0
 STOP_SECONDS = 8.0  # what is left after this is killed, so that Ctrl-C is done within 10 s
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.2
 
 Say = Callable[[str], None]
 
@@ -40,12 +40,11 @@ def up(settings: Settings, *, detach: bool, say: Say) -> int:
         say(f"up: ending {len(leftovers)} processes that an earlier stack left behind")
         processes.end(leftovers, grace=STOP_SECONDS)
     preflight.check(settings, layout)
-    first_start = not (layout.var / "redis" / "data").exists()
     configuration.write(settings, layout)
     supervise.write_configuration(settings, layout)
     _on_signals(signal.default_int_handler)
     try:
-        asyncio.run(_start(settings, layout, first_start, say))
+        asyncio.run(_start(settings, layout, say))
         if detach:
             say("up: running in the background; 'rectbot status' looks, 'rectbot down' stops")
             return 0
@@ -60,7 +59,7 @@ def up(settings: Settings, *, detach: bool, say: Say) -> int:
     return 0
 
 
-async def _start(settings: Settings, layout: Layout, first_start: bool, say: Say) -> None:
+async def _start(settings: Settings, layout: Layout, say: Say) -> None:
     supervisor = Supervisor(layout)
     supervisor.launch()
     if alert_webhook(settings) is None:
@@ -75,20 +74,27 @@ async def _start(settings: Settings, layout: Layout, first_start: bool, say: Say
                 for site in settings.failover_priority:
                     supervisor.start(site_program(site))
             await _wait_healthy(observer, part, say)
-            if part.name == "redis" and first_start:
+            if part.name == "redis" and uses_local_discord(settings):
                 await _initialise(settings)
         status = await _wait_for_leader(observer)
     say("")
     Console(highlight=False).print(address_table(status))
     say("")
     leader = status.leader
-    say(f"up: {leader['site']} leads (epoch {leader['epoch']})" if leader else "up: no site leads yet")
+    if leader:
+        say(f"up: {leader['site']} leads (epoch {leader['epoch']})")
+    else:
+        say("up: no site leads yet: a Redis that was just started grants no lease for LOCK_TTL_MS")
     if uses_local_discord(settings):
         say("up: DISCORD_BOT_TOKEN is not set, so the bot talks to the local Discord; set it in .env for the real one")
 
 
 async def _initialise(settings: Settings) -> None:
-    """Tells a brand-new Redis that no lease was ever granted, so that the first leader need not wait a whole TTL."""
+    """Tells Redis that no lease is in force, so that the first leader need not wait a whole TTL.
+
+    With the local Discord every bot is on this machine, and we have just seen that none is left. With a real token one
+    may run on another host, under a lease that a new or restored Redis does not know: there the wait keeps it safe.
+    """
     store = open_observer(own_redis(settings))
     try:
         await store.initialise()

@@ -17,6 +17,7 @@ from rectbot.settings import Settings
 from rectbot.stack.components import Component, components
 from rectbot.stack.health import TIMEOUT_SECONDS, Facts, check, http_json, push_times
 from rectbot.stack.layout import Layout
+from rectbot.stack.supervise import Supervisor, site_program
 
 ENGINE = "native"
 EVENTS_SHOWN = 6
@@ -61,6 +62,7 @@ class Observer:
         self.settings = settings
         self.layout = Layout.of(settings)
         self.parts = components(settings, self.layout)
+        self._supervisor = Supervisor(self.layout)
 
     async def __aenter__(self) -> Observer:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
@@ -73,14 +75,19 @@ class Observer:
 
     async def look(self) -> Status:
         """Asks everything at once; what does not answer in time is missing or unhealthy."""
-        snapshot, events, pushed, alerts = await asyncio.gather(
-            self._snapshot(), self._events(), push_times(self._http, self._url("pushgateway")), self._alerts()
+        snapshot, events, pushed, alerts, states = await asyncio.gather(
+            self._snapshot(),
+            self._events(),
+            push_times(self._http, self._url("pushgateway")),
+            self._alerts(),
+            asyncio.to_thread(self._supervisor.states),
         )
         now = time.time()
         push = {job: {"age_s": round(max(0.0, now - then), 3)} for job, then in sorted(pushed.items())}
         sites = _sites(snapshot, self.settings.failover_priority)
         facts = Facts(
             redis=snapshot is not None,
+            sites_up=frozenset(site for site in sites if states.get(site_program(site)) in ("RUNNING", "STARTING")),
             heartbeat_age_s={name: site["heartbeat_age_s"] for name, site in sites.items()},
             push_age_s={job: entry["age_s"] for job, entry in push.items()},
         )
