@@ -7,7 +7,8 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from urllib3.exceptions import LocationParseError
+from urllib3 import disable_warnings
+from urllib3.exceptions import InsecureRequestWarning, LocationParseError
 from urllib3.util import Url, make_headers, parse_url
 
 from rectbot.errors import ConfigError
@@ -41,6 +42,7 @@ def target_of(settings: Settings, job: str | None = None) -> Target:
     auth = f"{user}:{password.get_secret_value()}" if password else None
     warnings = []
     if settings.pushgateway_insecure and url.scheme == "https":
+        disable_warnings(InsecureRequestWarning)  # urllib3's own words; these are for our user:
         warnings.append("PUSHGATEWAY_INSECURE=true: anybody in between can read the password; use PUSHGATEWAY_CACERT")
     return Target(
         url=url,
@@ -90,4 +92,5 @@ def _tls(settings: Settings) -> ssl.SSLContext:
 def _certificate_of_this_machine(settings: Settings) -> Path | None:
     """The push proxy's own certificate, for the proxy on this machine only; else the system's authorities count."""
     certificate = settings.rectbot_home / "docker/monitoring/tls/tls.crt"
-    return certificate if settings.pushgateway_url is None and certificate.exists() else None
+    default_url = settings.model_copy(update={"pushgateway_url": None}).push_url
+    return certificate if settings.push_url == default_url and certificate.exists() else None

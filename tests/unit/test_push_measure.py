@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from rectbot.errors import ConfigError
+from rectbot.push.measure import METRICS, PID_FILE_SLACK_SECONDS, BotMeter, Meter, measure_host
+from servers_monitoring import until
+
+CPU = "rectbot_bot_process_cpu_usage_ratio"
+DOWN = {"rectbot_bot_process_up": 0}
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Iterator[Path]:
+    """The pid file of a process that uses all the CPU it gets."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    pid_file = tmp_path / "bot.pid"
+    pid_file.write_text(f"{process.pid}\n")
+    yield pid_file
+    process.kill()
+    process.wait()
+
+
+def values_of(body: bytes) -> dict[str, float]:
+    families = text_string_to_metric_families(body.decode())
+    return {sample.name: sample.value for family in families for sample in family.samples}
+
+
+def test_a_push_has_every_metric_and_passes_the_linter_of_prometheus(busy: Path) -> None:
+    meter = Meter(busy)
+    time.sleep(0.1)
+    body = meter.read()
+    values = values_of(body)
+    assert set(values) == set(METRICS)
+    assert values["rectbot_bot_process_up"] == 1
+    lint = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, check=False)
+    assert (lint.returncode, lint.stdout + lint.stderr) == (0, b"")
+
+
+def test_without_a_pid_file_only_the_host_is_measured() -> None:
+    assert {name for name in METRICS if name.startswith("rectbot_host_")} == set(values_of(Meter(None).read()))
+
+
+def test_the_host_is_measured_as_the_kernel_tells() -> None:
+    kernel = dict(re.findall(r"(\w+):\s+(\d+) kB", Path("/proc/meminfo").read_text()))
+    host = measure_host()
+    assert host["rectbot_host_memory_total_bytes"] == int(kernel["MemTotal"]) * 1024
+    used = (int(kernel["MemTotal"]) - int(kernel["MemAvailable"])) * 1024
+    assert host["rectbot_host_memory_used_bytes"] == pytest.approx(used, rel=0.1, abs=2**27)
+    assert host["rectbot_host_swap_total_bytes"] == int(kernel["SwapTotal"]) * 1024
+    assert host["rectbot_host_cpus"] == os.cpu_count()
+    root = os.statvfs("/")
+    assert host["rectbot_host_disk_total_bytes"] == root.f_blocks * root.f_frsize
+    assert 0 < host["rectbot_host_disk_available_bytes"] < host["rectbot_host_disk_total_bytes"]
+    assert host["rectbot_host_boot_time_seconds"] == pytest.approx(
+        time.time() - time.clock_gettime(time.CLOCK_BOOTTIME), abs=5
+    )
+
+
+def test_cpu_use_is_of_the_interval(busy: Path) -> None:
+    """A busy process shows in the interval at its end, whatever the average since boot is."""
+    bot = BotMeter(busy)
+    measure_host()
+
+    def seen() -> bool:
+        time.sleep(0.3)
+        host = measure_host()["rectbot_host_cpu_usage_ratio"]
+        return 0.1 < bot.read()[CPU] <= 1.2 and 0.05 < host <= 1
+
+    until(seen, "the busy process is seen")
+    psutil.Process(int(busy.read_text())).suspend()
+    bot.read()
+    time.sleep(0.2)
+    assert bot.read()[CPU] == 0
+
+
+def test_a_new_process_has_no_cpu_interval_yet(busy: Path, tmp_path: Path) -> None:
+    bot = BotMeter(tmp_path / "other.pid")
+    assert bot.read() == DOWN
+    (tmp_path / "other.pid").write_text(busy.read_text())
+    first = bot.read()
+    assert first["rectbot_bot_process_up"] == 1
+    assert CPU not in first
+    assert CPU in bot.read()
+    (tmp_path / "other.pid").write_text(str(os.getpid()))
+    assert CPU not in bot.read()
+
+
+def test_memory_and_uptime_are_of_that_process(busy: Path) -> None:
+    process = psutil.Process(int(busy.read_text()))
+    values = BotMeter(busy).read()
+    assert values["rectbot_bot_process_resident_memory_bytes"] == pytest.approx(process.memory_info().rss, rel=0.5)
+    assert 0 <= values["rectbot_bot_process_uptime_seconds"] < 60
+
+
+@pytest.mark.parametrize("text", ["", "\n", "0", "4194305", "9" * 30])
+def test_a_pid_file_without_a_process_means_down(text: str, tmp_path: Path) -> None:
+    pid_file = tmp_path / "bot.pid"
+    pid_file.write_text(text)
+    assert BotMeter(pid_file).read() == DOWN
+
+
+def test_a_missing_pid_file_means_down(tmp_path: Path) -> None:
+    assert BotMeter(tmp_path / "none").read() == DOWN
+
+
+def test_a_zombie_is_down(tmp_path: Path) -> None:
+    process = subprocess.Popen(["true"])
+    until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_ZOMBIE, "the child has ended")
+    (tmp_path / "bot.pid").write_text(str(process.pid))
+    assert BotMeter(tmp_path / "bot.pid").read() == DOWN
+    process.wait()
+
+
+def test_a_number_that_another_process_got_is_down(busy: Path) -> None:
+    """As after a reboot: the pid file is old, and its number belongs to somebody who began later."""
+    long_ago = time.time() - PID_FILE_SLACK_SECONDS - 60
+    os.utime(busy, (long_ago, long_ago))
+    assert BotMeter(busy).read() == DOWN
+
+
+@pytest.mark.parametrize("content", [b"abc", b"-1", b"1 2", b"\xff\xfe"])
+def test_a_file_that_is_no_pid_file_is_an_error_that_names_it(content: bytes, tmp_path: Path) -> None:
+    pid_file = tmp_path / "bot.pid"
+    pid_file.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"bot\.pid: holds no process id; correct BOT_PID_FILE"):
+        BotMeter(pid_file)
+
+
+def test_a_folder_is_no_pid_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        Meter(tmp_path)
