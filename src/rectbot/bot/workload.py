@@ -142,7 +142,7 @@ class DiscordWorkload:
 async def _end(
     client: discord.Client, guard: SocketGuard, connection: asyncio.Task[None] | None, limit_s: float
 ) -> None:
-    closing = asyncio.create_task(_close(client, connection))
+    closing = asyncio.create_task(_close(client, connection), name="close")
     try:
         await asyncio.wait({closing}, timeout=limit_s * _GRACEFUL_SHARE)
     finally:
