@@ -126,7 +126,7 @@ class Stack:
         return fetch(self.url("discord"))
 
     def leftovers(self) -> list[int]:
-        """Process ids that belong to this stack, found by looking at every process there is."""
+        """Process ids of this stack, found by looking at every process there is."""
         mark = f"RECTBOT_STACK={self.var}".encode()
         found = []
         for folder in Path("/proc").iterdir():
@@ -137,6 +137,10 @@ class Stack:
                 except OSError:
                     continue
         return found
+
+    def open_ports(self) -> list[str]:
+        """The parts whose port somebody listens on."""
+        return [name for name, port in BASE_PORTS.items() if not _free(port + self.offset)]
 
     def destroy(self) -> None:
         """Stops the stack whatever state it is in, without the code under test."""

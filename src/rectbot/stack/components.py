@@ -7,7 +7,6 @@ death of a real host does.
 
 from __future__ import annotations
 
-import os
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,8 +73,9 @@ def _servers(settings: Settings, layout: Layout) -> list[Component]:
     port = settings.port
     prometheus, alertmanager = layout.folder("prometheus"), layout.folder("alertmanager")
     nginx, pushgateway = layout.folder("nginx"), layout.folder("pushgateway")
-    # Debian's nginx drops its workers to www-data when root starts it; they could not read a 0600 htpasswd.
-    user = "user root; " if os.getuid() == 0 else ""
+    # One process: a worker whose master was killed would keep the port, and its title would overwrite the environment
+    # by which we know our processes. It also keeps our user, who alone may read htpasswd.
+    nginx_globals = f"daemon off; master_process off; pid {nginx / 'nginx.pid'};"
     return [
         _server("redis", ("redis-server", str(layout.folder("redis") / "redis.conf")), f"127.0.0.1:{port('redis')}"),
         _server(
@@ -122,7 +122,7 @@ def _servers(settings: Settings, layout: Layout) -> list[Component]:
                 "-e",
                 "stderr",
                 "-g",
-                f"{user}daemon off; pid {nginx / 'nginx.pid'};",
+                nginx_globals,
             ),
             f"https://{settings.push_proxy_bind}:{port('push-proxy')}",
         ),

@@ -35,6 +35,7 @@ def _redis(settings: Settings, layout: Layout) -> None:
         f"port {settings.port('redis')}",
         f"dir {_quoted(layout.folder('redis', 'data'))}",
         f"requirepass {_quoted(password)}",
+        "set-proc-title no",  # a title overwrites the environment by which we know our processes
     )
     write_private(folder / "redis.conf", "\n".join(lines) + "\n")
 
