@@ -28,10 +28,10 @@ def test_the_default_is_the_proxy_on_this_machine_with_its_own_certificate(home:
     folder = home / "docker" / "monitoring" / "tls"
     folder.mkdir(parents=True)
     make_certificate(folder)
-    target = target_of(settings(home, pushgateway_password="pw"))
+    target = target_of(settings(home, pushgateway_password="pä€"))
     assert target.url.url == "https://localhost:9443/metrics/job/xserver-bot"
     assert target.job == "xserver-bot"
-    assert target.headers == {"authorization": "Basic " + base64.b64encode(b"prom:pw").decode()}
+    assert target.headers == {"Authorization": "Basic " + base64.b64encode("prom:pä€".encode()).decode()}
     assert target.tls is not None
     assert target.tls.cert_store_stats()["x509"] == 1
     assert target.tls.verify_mode is ssl.CERT_REQUIRED

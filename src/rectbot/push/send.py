@@ -10,7 +10,7 @@ import re
 import ssl
 
 import urllib3
-from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from urllib3.exceptions import (
     HTTPError,
     LocationParseError,
@@ -37,7 +37,7 @@ def send(body: bytes, target: Target) -> None:
                 "PUT",
                 target.url.url,
                 body=body,
-                headers={**target.headers, "Content-Type": CONTENT_TYPE_LATEST},
+                headers={**target.headers, "Content-Type": CONTENT_TYPE_PLAIN_0_0_4},
                 timeout=urllib3.Timeout(total=TIMEOUT_SECONDS),
                 retries=False,
                 redirect=False,

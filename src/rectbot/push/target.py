@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 import ssl
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from urllib3 import disable_warnings
 from urllib3.exceptions import InsecureRequestWarning, LocationParseError
-from urllib3.util import Url, make_headers, parse_url
+from urllib3.util import Url, parse_url
 
 from rectbot.errors import ConfigError
 from rectbot.settings import Settings
@@ -39,7 +40,6 @@ def target_of(settings: Settings, job: str | None = None) -> Target:
     url, job = _address(settings.push_url, job)
     user = settings.pushgateway_user or DEFAULT_USER
     password = settings.pushgateway_password
-    auth = f"{user}:{password.get_secret_value()}" if password else None
     warnings = []
     if settings.pushgateway_insecure and url.scheme == "https":
         disable_warnings(InsecureRequestWarning)  # urllib3's own words; these are for our user:
@@ -48,10 +48,15 @@ def target_of(settings: Settings, job: str | None = None) -> Target:
         url=url,
         job=job,
         user=user,
-        headers=make_headers(basic_auth=auth) if auth else {},
+        headers=_basic_auth(user, password.get_secret_value()) if password else {},
         tls=_tls(settings) if url.scheme == "https" else None,
         warnings=tuple(warnings),
     )
+
+
+def _basic_auth(user: str, password: str) -> dict[str, str]:
+    """In UTF-8 (RFC 7617, section 2.1), as the hash in htpasswd was made."""
+    return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}
 
 
 def _address(text: str, job: str | None) -> tuple[Url, str]:
