@@ -1,0 +1,200 @@
+"""`rectbot bot` as processes of two sites, with a real Redis and the local Discord as the judge."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import pytest
+
+from discord_helpers import TOKEN, entries, until
+from rectbot.testing.discord import Running, local_discord
+from rectbot.testing.journal import overlaps, sessions
+from servers import RedisServer
+
+TTL_S = 2.0
+BOT = (sys.executable, "-m", "rectbot", "bot")
+WITHOUT_GUARDIAN = (
+    sys.executable,
+    "-c",
+    "import asyncio\n"
+    "from rectbot.bot.workload import DiscordWorkload\n"
+    "from rectbot.failover import run, stop_on_signals\n"
+    "from rectbot.failover.wiring import failover_config, open_store_from_settings\n"
+    "from rectbot.settings import load_settings\n"
+    "async def main():\n"
+    "    settings = load_settings()\n"
+    "    config = failover_config(settings)\n"
+    "    store = open_store_from_settings(settings, config)\n"
+    "    workload = DiscordWorkload(settings.discord_bot_token.get_secret_value(), api_url=settings.discord_api_url)\n"
+    "    await run(config, store, workload, stop=stop_on_signals())\n"
+    "asyncio.run(main())\n",
+)
+
+
+@pytest.fixture
+async def discord() -> AsyncIterator[Running]:
+    async with local_discord(TOKEN) as running:
+        running.discord.logins.window_s = 0
+        yield running
+
+
+@dataclass
+class Site:
+    """A bot process of one site."""
+
+    name: str
+    process: asyncio.subprocess.Process
+    folder: Path
+
+    @property
+    def pid_file(self) -> Path:
+        return self.folder / "bot.pid"
+
+    @property
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def guardians(self) -> list[psutil.Process]:
+        return psutil.Process(self.process.pid).children(recursive=True)
+
+    async def end(self, number: int = signal.SIGKILL) -> int:
+        if self.process.returncode is None:
+            self.process.send_signal(number)
+        return await asyncio.wait_for(self.process.wait(), 15)
+
+
+@asynccontextmanager
+async def site(
+    name: str, discord: Running, redis: RedisServer, folder: Path, *, command: tuple[str, ...] = BOT, token: str = TOKEN
+) -> AsyncIterator[Site]:
+    home = folder / name
+    home.mkdir(exist_ok=True)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "RECTBOT_HOME": str(home),
+        "FAILOVER_ENABLED": "true",
+        "SITE_ID": name,
+        "REDIS_HOST": "127.0.0.1",
+        "REDIS_PORT": str(redis.port),
+        "REDIS_PASSWORD": redis.password,
+        "LOCK_TTL_MS": str(int(TTL_S * 1000)),
+        "FAILBACK_DELAY_SEC": "0",
+        "DISCORD_BOT_TOKEN": token,
+        "DISCORD_API_URL": discord.api_url(name),
+        "BOT_PID_FILE": str(home / "bot.pid"),
+    }
+    with (home / "log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=log, stderr=log, cwd=home)
+    bot = Site(name, process, home)
+    try:
+        yield bot
+    finally:
+        await bot.end()
+
+
+def live(discord: Running) -> list[str | None]:
+    return [session.site for session in discord.discord.sessions.live()]
+
+
+@asynccontextmanager
+async def two_sites(
+    discord: Running, redis: RedisServer, folder: Path, command: tuple[str, ...] = BOT
+) -> AsyncIterator[tuple[Site, Site]]:
+    """Both sites run, and xserver leads."""
+    async with AsyncExitStack() as stack:
+        xserver = await stack.enter_async_context(site("xserver", discord, redis, folder, command=command))
+        await until(lambda: live(discord) == ["xserver"], within_s=20)
+        oci = await stack.enter_async_context(site("oci", discord, redis, folder, command=command))
+        await until(lambda: redis.command("EXISTS rectbot:hb:oci") == b":1\r\n", within_s=20)
+        yield xserver, oci
+
+
+async def test_a_killed_leader_is_replaced_in_time(discord: Running, redis: RedisServer, tmp_path: Path) -> None:
+    async with two_sites(discord, redis, tmp_path) as (xserver, _):
+        killed = time.clock_gettime(time.CLOCK_BOOTTIME)
+        await xserver.end(signal.SIGKILL)
+        await until(lambda: live(discord) == ["oci"])
+        [oci] = [session for session in sessions(entries(discord)) if session.site == "oci"]
+        assert oci.opened - killed < TTL_S + 1
+    assert overlaps(entries(discord)) == []
+
+
+async def test_a_clean_stop_hands_over_at_once(discord: Running, redis: RedisServer, tmp_path: Path) -> None:
+    async with two_sites(discord, redis, tmp_path) as (xserver, _):
+        assert xserver.pid_file.read_text() == f"{xserver.process.pid}\n"
+        assert await xserver.end(signal.SIGTERM) == 0
+        await until(lambda: live(discord) == ["oci"])
+        first, second = sessions(entries(discord))
+        assert (first.site, first.close_code, second.site) == ("xserver", 1000, "oci")
+        assert first.closed is not None
+        assert 0 <= second.opened - first.closed < 1
+        assert not xserver.pid_file.exists()
+    assert overlaps(entries(discord)) == []
+
+
+async def test_a_paused_leader_is_ended_before_its_lease(discord: Running, redis: RedisServer, tmp_path: Path) -> None:
+    async with two_sites(discord, redis, tmp_path) as (xserver, _):
+        xserver.process.send_signal(signal.SIGSTOP)
+        await until(lambda: live(discord) == ["oci"])
+        assert await xserver.end() == -signal.SIGKILL
+        assert overlaps(entries(discord)) == []
+        [oci] = [session for session in sessions(entries(discord)) if session.site == "oci"]
+        later = [entry for entry in entries(discord) if entry["site"] == "xserver" and entry["mono"] >= oci.opened]
+        assert not later
+
+
+async def test_a_paused_leader_without_a_guardian_sends_nothing_when_it_goes_on(
+    discord: Running, redis: RedisServer, tmp_path: Path
+) -> None:
+    """Its socket stays open while it is paused; but it is silent, though its heartbeat is long due."""
+    discord.discord.heartbeat_interval_ms = 2_000
+    async with two_sites(discord, redis, tmp_path, WITHOUT_GUARDIAN) as (xserver, _):
+        assert xserver.guardians() == []
+        xserver.process.send_signal(signal.SIGSTOP)
+        await until(lambda: "oci" in live(discord))
+        resumed = time.clock_gettime(time.CLOCK_BOOTTIME)
+        xserver.process.send_signal(signal.SIGCONT)
+        await asyncio.wait_for(xserver.process.wait(), 15)
+        await until(lambda: live(discord) == ["oci"])
+    later = [entry for entry in entries(discord) if entry["site"] == "xserver" and entry["mono"] >= resumed]
+    assert {entry["event"] for entry in later} <= {"zombie", "session_close", "socket_close"}
+
+
+async def test_the_preferred_site_gets_the_lead_back(discord: Running, redis: RedisServer, tmp_path: Path) -> None:
+    async with site("oci", discord, redis, tmp_path):
+        await until(lambda: live(discord) == ["oci"], within_s=20)
+        async with site("xserver", discord, redis, tmp_path):
+            await until(lambda: live(discord) == ["xserver"], within_s=20)
+    assert [session.site for session in sessions(entries(discord))][:2] == ["oci", "xserver"]
+    assert overlaps(entries(discord)) == []
+
+
+async def test_a_wrong_token_ends_the_bot_with_one_line(discord: Running, redis: RedisServer, tmp_path: Path) -> None:
+    secret = "a-token-that-is-wrong"
+    async with site("xserver", discord, redis, tmp_path, token=secret) as xserver:
+        assert await asyncio.wait_for(xserver.process.wait(), 20) not in (0, None)
+        last = xserver.log.splitlines()[-1]
+    assert last.startswith("rectbot: ")
+    assert "Discord refuses DISCORD_BOT_TOKEN" in last
+    assert secret not in xserver.log
+    assert "Traceback" not in xserver.log
+    assert len(entries(discord, "rest")) == 1
+    assert not entries(discord, "identify")
+
+
+async def test_secrets_stay_out_of_logs_and_process_lists(discord: Running, redis: RedisServer, tmp_path: Path) -> None:
+    async with two_sites(discord, redis, tmp_path) as (xserver, oci):
+        processes = [psutil.Process(xserver.process.pid), *xserver.guardians()]
+        shown = [part for process in processes for part in process.cmdline()]
+        assert len(processes) == 2
+    for secret in (TOKEN, redis.password):
+        assert secret not in " ".join(shown) + xserver.log + oci.log
