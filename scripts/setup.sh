@@ -25,11 +25,13 @@ install_packages() {
         trap 'as_root rm -f /usr/sbin/policy-rc.d' EXIT INT TERM
     fi
     say "installing $* (apt)"
+    installed >"$before"
     as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1 ||
         { say "refreshing the package lists"; as_root apt-get update -qq >"$log" 2>&1 || true
           as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >"$log" 2>&1; } ||
         { tail -n 5 "$log" >&2; fail "apt could not install: $*"; }
-    for package in "$@"; do
+    # The unit may come with a dependency (nginx-common), so look at everything that is new.
+    for package in $(installed | comm -13 "$before" -); do
         for unit in $(dpkg -L "$package" | sed -n 's,.*/systemd/system/\([^/@]*\.\(service\|timer\)\)$,\1,p'); do
             disable "$unit"
         done
@@ -37,6 +39,8 @@ install_packages() {
     [ -e $policy ] && as_root rm -f $policy
     trap - EXIT INT TERM
 }
+
+installed() { dpkg-query -W -f '${db:Status-Abbrev}${Package}\n' | sed -n 's/^ii  *//p' | sort; }
 
 disable() {
     if has systemctl; then as_root systemctl --no-reload disable "$1" >/dev/null 2>&1 || true; fi
@@ -64,9 +68,10 @@ if [ -n "$missing" ]; then
         fail "missing Debian packages:$missing; sudo needs a password here, so run: sudo apt-get install --no-install-recommends$missing"
     fi
     log=$(mktemp)
+    before=$(mktemp)
     # shellcheck disable=SC2086
     install_packages $missing
-    rm -f "$log"
+    rm -f "$log" "$before"
 fi
 
 # The stamp holds what was installed; the same lock and project again means that there is nothing to do, also offline.

@@ -159,7 +159,19 @@ def bot(app: str | None) -> None:
     sys.exit(run_bot(settings.model_copy(update={"bot_app": app}) if app else settings))
 
 
-@main.command()
+class _Push(click.Command):
+    """Ends its help with the exit codes of a failed push."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from rectbot.push.errors import EXIT_CODES
+
+        with formatter.section("Exit codes"):
+            formatter.write_dl(
+                [("0, 2", "pushed; a wrong setting"), *((str(int(c)), t) for c, t in EXIT_CODES.items())]
+            )
+
+
+@main.command(cls=_Push)
 @click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="Go on pushing; without it, push once.")
 @click.option("--job", metavar="NAME", help="Push under this job instead of the URL's.")
 def push(every: float | None, job: str | None) -> None:
@@ -170,7 +182,7 @@ def push(every: float | None, job: str | None) -> None:
     if every is None:
         pusher.push_once(settings, job)
     else:
-        sys.exit(pusher.push_every(settings, every))
+        sys.exit(pusher.push_every(settings, every, job))
 
 
 @main.command()
@@ -179,7 +191,7 @@ def alert(text: str) -> None:
     """Send TEXT ('-': standard input) to the webhook DISCORD_ALERT_WEBHOOK_URL."""
     from rectbot.alerts.webhook import send_alert
 
-    send_alert(sys.stdin.read() if text == "-" else text, _settings())
+    send_alert(click.get_text_stream("stdin", errors="replace").read() if text == "-" else text, _settings())
 
 
 @main.group(cls=_Group)

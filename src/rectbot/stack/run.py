@@ -65,14 +65,9 @@ async def _start(settings: Settings, layout: Layout, say: Say) -> None:
     if alert_webhook(settings) is None:
         say("up: WARNING: DISCORD_ALERT_WEBHOOK_URL is not set: alerts are shown here, and sent nowhere")
     async with Observer(settings) as observer:
-        sites_started = False
         for part in observer.parts:
-            if part.site is None:
-                supervisor.start(part.name)
-            elif not sites_started:
-                sites_started = True
-                for site in settings.failover_priority:
-                    supervisor.start(site_program(site))
+            # The preferred site comes first and is awaited, so that it leads from the beginning.
+            supervisor.start(part.name if part.site is None else site_program(part.site))
             await _wait_healthy(observer, part, say)
             if part.name == "redis" and uses_local_discord(settings):
                 await _initialise(settings)
