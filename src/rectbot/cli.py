@@ -191,7 +191,7 @@ def alert(text: str) -> None:
     """Send TEXT ('-': standard input) to the webhook DISCORD_ALERT_WEBHOOK_URL."""
     from rectbot.alerts.webhook import send_alert
 
-    send_alert(click.get_text_stream("stdin", errors="replace").read() if text == "-" else text, _settings())
+    send_alert(sys.stdin.buffer.read().decode(errors="replace") if text == "-" else text, _settings())
 
 
 @main.group(cls=_Group)
