@@ -38,7 +38,8 @@ async def run(
 
     With `guardian`, a helper process kills this one with SIGKILL if its workload still runs when the lease ends, so
     that no socket outlives the lease even if this process is paused. Without it a paused process only stops sending. In
-    both cases the process exits with status 75 when a workload inside of it does not stop in time.
+    both cases the process exits with status 75 when a workload inside of it does not stop in time. A workload outside
+    of it is `Killable`, and has a guardian of its own.
 
     Waits for a store that cannot be reached. Raises ConfigError when the configuration is wrong or the store refuses
     the login, WorkloadFailed when the workload ended for a reason that trying again cannot mend.
@@ -177,8 +178,7 @@ class _Driver:
             self._feed(protocol.Answered(action.id, reply))
 
     def _start(self, epoch: int, deadline: int) -> None:
-        if self._guardian is not None:
-            self._guardian.set(deadline)
+        self._guard(deadline)
         self._lease = Lease(self._config.site, self._config.owner, epoch, deadline)
         self._life = self._spawn(self._run_workload(self._lease))
 
@@ -188,9 +188,14 @@ class _Driver:
 
     def _extend(self, deadline: int) -> None:
         assert self._lease is not None
+        self._guard(deadline)
+        self._lease.extend(deadline)
+
+    def _guard(self, deadline: int | None) -> None:
+        if isinstance(self._workload, Killable):
+            self._workload.guard(deadline)
         if self._guardian is not None:
             self._guardian.set(deadline)
-        self._lease.extend(deadline)
 
     async def _stop(self, by: int) -> None:
         self._end_life()
@@ -211,8 +216,7 @@ class _Driver:
         if self._lease is not None:
             self._lease.end()
             self._lease = None
-        if self._guardian is not None:
-            self._guardian.set(None)
+        self._guard(None)
 
     def _kill(self) -> None:
         if not isinstance(self._workload, Killable):

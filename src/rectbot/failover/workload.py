@@ -42,3 +42,9 @@ class Killable(Protocol):
 
     def kill(self) -> None:
         """Ends the workload now, without waiting for anything."""
+
+    def guard(self, deadline: int | None) -> None:
+        """Hands the deadline (of `boottime_ms()`) to whoever ends the workload if this process cannot.
+
+        Called before start(), with each renewal, and with None when nothing runs any more.
+        """
