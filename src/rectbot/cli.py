@@ -17,6 +17,8 @@ from rectbot.errors import RectbotError
 if TYPE_CHECKING:
     from rectbot.settings import Settings
 
+_SECONDS = click.FloatRange(min=0.01)
+
 
 class _Group(click.Group):
     """A group that turns our errors into one line and an exit code, and lists commands in the order of this file."""
@@ -157,6 +159,34 @@ def bot(app: str | None) -> None:
 
     settings = _settings()
     sys.exit(run_bot(settings.model_copy(update={"bot_app": app}) if app else settings))
+
+
+@main.group(cls=_Group)
+def failover() -> None:
+    """One leader over all sites: run any program under the lease."""
+
+
+@failover.command("run", context_settings={"allow_interspersed_args": False})
+@click.option("--ready-file", metavar="PATH", default="", help="The program makes this file when it serves.")
+@click.option("--ready-timeout", type=_SECONDS, default=60, show_default=True, help="How long that may take.")
+@click.option("--health-cmd", metavar="SHELL", default="", help="This succeeds while the program serves.")
+@click.option("--health-interval", type=_SECONDS, default=10, show_default=True, help="Between two such checks.")
+@click.option("--restarts", type=click.IntRange(0), default=3, show_default=True, help="In a row, before it gives up.")
+@click.option("--backoff", type=_SECONDS, default=1, show_default=True, help="Before the first of them; it doubles.")
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def failover_run(command: tuple[str, ...], **options: Any) -> None:
+    """Run COMMAND while this site holds the lease: rectbot failover run -- node bot.js
+
+    It is started when the lease is won and gets SIGTERM, then SIGKILL, in time for the lease's end, with all that it
+    has started. SIGTERM stops the site; other signals and the exit code pass through. When it ends by itself it is
+    started again, and the lead is given up when that happens too often. With exit code 78 it says that trying again
+    cannot help. It finds RECTBOT_SITE and RECTBOT_EPOCH in its environment. Without FAILOVER_ENABLED=true it simply
+    runs.
+    """
+    from rectbot.failover.agent import become_agent
+    from rectbot.failover.child import ChildOptions
+
+    become_agent(_settings(), command, ChildOptions(**options))
 
 
 class _Push(click.Command):

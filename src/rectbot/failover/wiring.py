@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rectbot.errors import ConfigError
 from rectbot.failover.config import FailoverConfig
@@ -37,18 +37,22 @@ def failover_config(settings: Settings, *, observer: bool = False) -> FailoverCo
     return config if observer else config.validate()
 
 
+def store_options(settings: Settings) -> dict[str, Any]:
+    """The arguments of open_store() for the Redis that the settings name. They hold the password."""
+    return {
+        "url": settings.redis_url.get_secret_value() if settings.redis_url else None,
+        "host": settings.redis_host,
+        "port": settings.port("redis"),
+        "password": settings.redis_password.get_secret_value() if settings.redis_password else "",
+        "db": settings.redis_db,
+        "tls": settings.redis_tls,
+        "cacert": settings.redis_cacert,
+    }
+
+
 def open_store_from_settings(settings: Settings, config: FailoverConfig) -> RedisLeaseStore:
     """The Redis that the settings name; nothing is connected yet. Raises ConfigError for a wrong REDIS_URL."""
-    return open_store(
-        config,
-        url=settings.redis_url.get_secret_value() if settings.redis_url else None,
-        host=settings.redis_host,
-        port=settings.port("redis"),
-        password=settings.redis_password.get_secret_value() if settings.redis_password else "",
-        db=settings.redis_db,
-        tls=settings.redis_tls,
-        cacert=settings.redis_cacert,
-    )
+    return open_store(config, **store_options(settings))
 
 
 def open_observer(settings: Settings) -> RedisLeaseStore:

@@ -1,0 +1,122 @@
+"""`rectbot failover run -- CMD ...`: a site of the failover whose workload is any program.
+
+Reading the settings takes 30 MiB of libraries that are of no use afterwards. So the command line reads them, and then
+this process becomes another: a Python with the standard library and this package only. It is told what to do through
+memory that only it can read, since that holds the password of Redis.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from rectbot.failover.child import ChildOptions
+    from rectbot.settings import Settings
+
+_PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # what a program may mean something by
+
+
+def become_agent(settings: Settings, command: Sequence[str], options: ChildOptions) -> NoReturn:
+    """Runs the command under the lease, in place of this process; without failover, runs just the command.
+
+    Raises ConfigError for wrong settings, or when there is no such program.
+    """
+    from rectbot.failover.child import find_command  # noqa: PLC0415 (the agent begins without all this)
+    from rectbot.failover.wiring import failover_config, open_store_from_settings, store_options  # noqa: PLC0415
+
+    find_command(command)
+    if not settings.failover_enabled:
+        _flush()
+        os.execvp(command[0], list(command))  # noqa: S606
+    config = failover_config(settings)
+    open_store_from_settings(settings, config)  # so that a wrong URL is told now
+    plan = {
+        "config": {name: getattr(config, name) for name in config.__slots__},
+        "store": store_options(settings),
+        "command": list(command),
+        "options": {name: getattr(options, name) for name in options.__slots__},
+    }
+    memory = os.memfd_create("rectbot", 0)  # inherited
+    os.write(memory, json.dumps(plan, default=str).encode())
+    os.lseek(memory, 0, os.SEEK_SET)
+    _flush()
+    os.execv(sys.executable, [sys.executable, "-I", "-S", __file__, str(memory)])  # noqa: S606
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def main() -> None:
+    """The agent: runs until SIGTERM or SIGINT. Its exit code is the program's."""
+    sys.path.insert(0, str(Path(__file__).parents[2]))  # `-I -S` leaves it out, and all that we do not need with it
+    import asyncio  # noqa: PLC0415
+    import logging  # noqa: PLC0415
+
+    from rectbot.errors import RectbotError  # noqa: PLC0415
+
+    memory = int(sys.argv[1])
+    with os.fdopen(memory, "rb") as stream:
+        plan = json.load(stream)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
+    )
+    try:
+        status = asyncio.run(_run(plan))
+    except RectbotError as error:
+        sys.exit(_fail(f"rectbot: {error}", error.exit_code))
+    if status == signal.SIGTERM:  # it ended as one does that does not care about the signal; so do we
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+    code = os.waitstatus_to_exitcode(status)
+    sys.exit(code if code >= 0 else 128 - code)  # as shells have it
+
+
+def _fail(text: str, code: int) -> int:
+    sys.stderr.write(f"{text}\n")
+    return code
+
+
+async def _run(plan: dict[str, Any]) -> int:
+    """Returns the wait status of the program that ran when the site was stopped; 0 if none did."""
+    import asyncio  # noqa: PLC0415
+
+    from rectbot.failover import FailoverConfig, WorkloadFailed, open_store, run  # noqa: PLC0415
+    from rectbot.failover.child import ChildOptions, ChildWorkload  # noqa: PLC0415
+
+    config = FailoverConfig(**plan["config"] | {"priority": tuple(plan["config"]["priority"])})
+    store = open_store(config, **plan["store"])
+    workload = ChildWorkload(plan["command"], ChildOptions(**plan["options"]))
+    stop = asyncio.Event()
+    ran = False
+
+    def on_stop() -> None:
+        nonlocal ran
+        ran = ran or workload.active
+        stop.set()
+
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, on_stop)
+    for number in _PASSED_ON:
+        loop.add_signal_handler(number, workload.signal, number)
+    try:
+        await run(config, store, workload, stop=stop)
+    except WorkloadFailed as error:
+        ran = True
+        _fail(f"rectbot: {error}", 1)
+    finally:
+        await store.close()
+        await workload.close()
+    return (workload.status or 0) if ran else 0
+
+
+if __name__ == "__main__":
+    main()
