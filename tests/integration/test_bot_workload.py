@@ -77,7 +77,9 @@ def user_bot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(sys, "path", sys.path.copy())
     (tmp_path / "userbot_workload.py").write_text(USER_BOT)
     yield
-    sys.modules.pop("userbot_workload", None)
+    module = sys.modules.pop("userbot_workload", None)
+    if module is not None:
+        module.Hanging.released = True
 
 
 def lease(epoch: int = 1) -> Lease:

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import hmac
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -163,5 +164,6 @@ async def _serve(host: str, port: int, token: str, journal: Path | None) -> None
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    async with local_discord(token, host, port, journal):
+    async with local_discord(token, host, port, journal) as running:
+        sys.stderr.write(f"the local Discord serves: DISCORD_API_URL={running.api_url()}\n")
         await stop.wait()
