@@ -6,9 +6,10 @@ from dataclasses import replace
 
 import pytest
 
+from rectbot.failover import messages as m
 from rectbot.failover import protocol as p
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.messages import Campaign, Granted, Lost, Refused, Release, Released, Renew, Renewed, Reply
+from rectbot.failover.messages import Campaign, Granted, Logins, Lost, Refused, Release, Released, Renew, Renewed, Reply
 from rectbot.failover.protocol import Role
 
 CONFIG = FailoverConfig(
@@ -22,22 +23,22 @@ class Walk:
     def __init__(self, config: FailoverConfig = CONFIG) -> None:
         self.config = config
         self.state = p.State()
-        self.actions: tuple[p.Action, ...] = ()
+        self.actions: tuple[m.Action, ...] = ()
         self.now = 1_000
 
-    def at(self, now: int, event: p.Event | None = None) -> Walk:
+    def at(self, now: int, event: m.Event | None = None) -> Walk:
         assert now >= self.now
         self.now = now
-        self.state, self.actions = p.step(self.config, self.state, event or p.Tick(), now)
+        self.state, self.actions = p.step(self.config, self.state, event or m.Tick(), now)
         return self
 
     def answered(self, now: int, reply: Reply) -> Walk:
         assert self.state.pending is not None
-        return self.at(now, p.Answered(self.state.pending.id, reply))
+        return self.at(now, m.Answered(self.state.pending.id, reply))
 
     def failed(self, now: int) -> Walk:
         assert self.state.pending is not None
-        return self.at(now, p.Failed(self.state.pending.id, "test"))
+        return self.at(now, m.Failed(self.state.pending.id, "test"))
 
     def led(self) -> Walk:
         """Leads since 1100, by a request that was sent at 1000."""
@@ -46,12 +47,12 @@ class Walk:
 
     @property
     def sent(self) -> list[object]:
-        return [action.request for action in self.actions if isinstance(action, p.Send)]
+        return [action.request for action in self.actions if isinstance(action, m.Send)]
 
     @property
-    def done(self) -> list[p.Action]:
+    def done(self) -> list[m.Action]:
         """What was done beside sending and telling."""
-        return [action for action in self.actions if not isinstance(action, p.Send | p.Note)]
+        return [action for action in self.actions if not isinstance(action, m.Send | m.Note)]
 
     @property
     def wake_at(self) -> int | None:
@@ -63,11 +64,11 @@ LEASE_MS = 9_880  # 10 s less 1 % less 20 ms
 
 def test_the_lease_counts_from_before_the_request_was_sent() -> None:
     walk = Walk().led()
-    assert walk.done == [p.Start(7, 1_000 + LEASE_MS)]
+    assert walk.done == [m.Start(7, 1_000 + LEASE_MS)]
     walk.at(4_000)
     assert walk.sent == [Renew(7)]
     walk.answered(6_500, Renewed())
-    assert walk.done == [p.Extend(4_000 + LEASE_MS)]
+    assert walk.done == [m.Extend(4_000 + LEASE_MS)]
 
 
 def test_a_leader_that_cannot_renew_stops_its_workload_before_the_lease_ends() -> None:
@@ -78,27 +79,27 @@ def test_a_leader_that_cannot_renew_stops_its_workload_before_the_lease_ends() -
         if walk.state.pending and walk.state.role is Role.LEADER:
             walk.failed(walk.now + 10)
     assert walk.now == 1_000 + LEASE_MS - CONFIG.stop_timeout_ms
-    assert walk.done == [p.StopWorkload(1_000 + LEASE_MS)]
-    walk.at(walk.now + 500, p.WorkloadStopped())
-    assert walk.sent == [Release(7, "could not renew the lease in time", eligible=True)]
+    assert walk.done == [m.StopWorkload(1_000 + LEASE_MS)]
+    walk.at(walk.now + 500, m.WorkloadStopped())
+    assert walk.sent == [Release(7, "could not renew the lease in time", eligible=True, ending="renew-failed")]
 
 
 @pytest.mark.parametrize("late", [0, 1, 3_600_000])
 def test_whatever_event_comes_first_after_the_deadline_the_workload_is_killed_before_all_else(late: int) -> None:
-    events: list[p.Event] = [
-        p.Tick(),
-        p.Changed(),
-        p.Answered(2, Renewed()),
-        p.WorkloadStopped(),
-        p.WorkloadEnded("x"),
-        p.Stop(),
+    events: list[m.Event] = [
+        m.Tick(),
+        m.Changed(),
+        m.Answered(2, Renewed()),
+        m.WorkloadStopped(),
+        m.WorkloadEnded("x"),
+        m.Stop(),
     ]
     for event in events:
         walk = Walk().led().at(4_000)
         walk.at(1_000 + LEASE_MS + late, event)
-        acts = [action for action in walk.actions if not isinstance(action, p.Note)]
-        assert acts[0] == p.Kill(), event
-        assert p.Extend not in map(type, acts), event
+        acts = [action for action in walk.actions if not isinstance(action, m.Note)]
+        assert acts[0] == m.Kill(), event
+        assert m.Extend not in map(type, acts), event
 
 
 def test_an_answer_to_an_earlier_request_changes_nothing() -> None:
@@ -107,14 +108,14 @@ def test_an_answer_to_an_earlier_request_changes_nothing() -> None:
     assert old is not None
     walk.failed(5_000).at(walk.wake_at or 0)
     before = walk.state
-    assert walk.at(walk.now, p.Answered(old.id, Renewed())).state == before
-    assert walk.at(walk.now, p.Failed(old.id, "x")).state == before
+    assert walk.at(walk.now, m.Answered(old.id, Renewed())).state == before
+    assert walk.at(walk.now, m.Failed(old.id, "x")).state == before
 
 
 def test_a_renewal_answered_after_the_drain_began_does_not_bring_the_lead_back() -> None:
     walk = Walk().led().at(4_000)
     number = walk.state.requests
-    walk.at(4_100, p.WorkloadEnded("crashed")).at(4_200, p.Answered(number, Renewed()))
+    walk.at(4_100, m.WorkloadEnded("crashed")).at(4_200, m.Answered(number, Renewed()))
     assert walk.state.role is Role.DRAINING
     assert walk.done == []
 
@@ -136,8 +137,8 @@ def test_a_refused_site_asks_again_at_the_moment_when_the_obstacle_is_gone() -> 
 
 def test_a_change_elsewhere_is_looked_at_once_and_at_once() -> None:
     walk = Walk().at(1_000).answered(1_100, Refused("held", 9_000, 3, "b"))
-    assert walk.at(1_200, p.Changed()).sent == [Campaign(True, 3)]
-    assert walk.at(1_210, p.Changed()).sent == [], "one request at a time"
+    assert walk.at(1_200, m.Changed()).sent == [Campaign(True, 3)]
+    assert walk.at(1_210, m.Changed()).sent == [], "one request at a time"
     assert walk.answered(1_220, Refused("held", 9_000, 3, "b")).sent == [Campaign(True, 3)], "its answer may be old"
     assert walk.answered(1_230, Refused("held", 9_000, 3, "b")).sent == []
 
@@ -146,16 +147,18 @@ def test_the_lead_is_handed_to_a_preferred_site_after_the_workload_is_gone() -> 
     walk = Walk().led().at(4_000).answered(4_010, Renewed("", 700))
     assert walk.at(4_710).sent == [Renew(7)]
     walk.answered(4_720, Renewed("b"))
-    assert walk.done == [p.Extend(4_710 + LEASE_MS), p.StopWorkload(4_720 + CONFIG.stop_timeout_ms)]
+    assert walk.done == [m.Extend(4_710 + LEASE_MS), m.StopWorkload(4_720 + CONFIG.stop_timeout_ms)]
     assert walk.sent == []
-    walk.at(5_000, p.WorkloadStopped())
-    assert walk.sent == [Release(7, "hands over to b", to="b", eligible=True)]
+    walk.at(5_000, m.WorkloadStopped())
+    assert walk.sent == [Release(7, "hands over to b", to="b", eligible=True, ending="handed-over")]
     assert walk.answered(5_010, Released()).state.role is Role.CANDIDATE
 
 
 def test_a_release_that_was_not_heard_is_repeated_while_the_lock_may_live() -> None:
-    walk = Walk().led().at(4_000).answered(4_010, Renewed("b")).at(4_100, p.WorkloadStopped()).failed(5_000)
-    assert walk.at(walk.wake_at or 0).sent == [Release(7, "hands over to b", to="b", eligible=True)]
+    walk = Walk().led().at(4_000).answered(4_010, Renewed("b")).at(4_100, m.WorkloadStopped()).failed(5_000)
+    assert walk.at(walk.wake_at or 0).sent == [
+        Release(7, "hands over to b", to="b", eligible=True, ending="handed-over")
+    ]
     walk.at(4_010 + CONFIG.lock_ttl_ms)
     assert walk.state.role is Role.CANDIDATE
     assert walk.sent == [Campaign(True, 7)]
@@ -163,8 +166,8 @@ def test_a_release_that_was_not_heard_is_repeated_while_the_lock_may_live() -> N
 
 def test_a_lost_lock_ends_the_lead_and_is_not_released() -> None:
     walk = Walk().led().at(4_000).answered(4_010, Lost("b"))
-    assert walk.done == [p.StopWorkload(4_010 + CONFIG.stop_timeout_ms)]
-    assert walk.at(4_100, p.WorkloadStopped()).sent == [Campaign(True, 7)]
+    assert walk.done == [m.StopWorkload(4_010 + CONFIG.stop_timeout_ms)]
+    assert walk.at(4_100, m.WorkloadStopped()).sent == [Campaign(True, 7)]
 
 
 def test_a_failing_workload_makes_its_site_sit_out_longer_and_longer() -> None:
@@ -172,9 +175,9 @@ def test_a_failing_workload_makes_its_site_sit_out_longer_and_longer() -> None:
     pauses: list[int] = []
     walk.at(1_000)
     for epoch in range(1, 10):
-        walk.answered(walk.now, Granted(epoch)).at(walk.now, p.WorkloadEnded("crashed"))
+        walk.answered(walk.now, Granted(epoch)).at(walk.now, m.WorkloadEnded("crashed"))
         began = walk.now
-        walk.at(walk.now, p.WorkloadStopped()).answered(walk.now, Released())
+        walk.at(walk.now, m.WorkloadStopped()).answered(walk.now, Released())
         assert walk.state.role is Role.FOLLOWER
         assert walk.sent == [Campaign(False, epoch)]
         while walk.state.role is Role.FOLLOWER:
@@ -189,23 +192,23 @@ def test_a_failing_workload_makes_its_site_sit_out_longer_and_longer() -> None:
 
 
 def test_a_workload_that_cannot_ever_run_ends_the_site() -> None:
-    walk = Walk().led().at(2_000, p.WorkloadEnded("wrong token", fatal=True)).at(2_100, p.WorkloadStopped())
-    assert walk.sent == [Release(7, "the workload ended: wrong token", leaving=True)]
-    assert walk.answered(2_200, Released()).done == [p.Finish("wrong token")]
+    walk = Walk().led().at(2_000, m.WorkloadEnded("wrong token", fatal=True)).at(2_100, m.WorkloadStopped())
+    assert walk.sent == [Release(7, "the workload ended: wrong token", leaving=True, ending="workload-failed")]
+    assert walk.answered(2_200, Released()).done == [m.Finish("wrong token")]
 
 
 def test_a_stop_drains_releases_and_finishes() -> None:
-    walk = Walk().led().at(2_000, p.Stop())
-    assert walk.done == [p.StopWorkload(4_000)]
-    assert walk.at(2_500, p.WorkloadStopped()).sent == [Release(7, "stopped", leaving=True)]
-    assert walk.answered(2_510, Released()).done == [p.Finish("")]
+    walk = Walk().led().at(2_000, m.Stop())
+    assert walk.done == [m.StopWorkload(4_000)]
+    assert walk.at(2_500, m.WorkloadStopped()).sent == [Release(7, "stopped", leaving=True)]
+    assert walk.answered(2_510, Released()).done == [m.Finish("")]
     assert walk.state.role is Role.GONE
     assert walk.wake_at is None
 
 
 def test_a_stop_waits_for_a_campaign_in_flight_and_gives_its_lock_back() -> None:
-    walk = Walk().at(1_000).at(1_010, p.Stop())
-    assert walk.actions == (p.Note("stopped"),)
+    walk = Walk().at(1_000).at(1_010, m.Stop())
+    assert walk.actions == (m.Note("stopped"),)
     walk.answered(1_020, Granted(9))
     assert walk.done == []
     assert walk.sent == [Release(9, "stopped", leaving=True)]
@@ -213,7 +216,7 @@ def test_a_stop_waits_for_a_campaign_in_flight_and_gives_its_lock_back() -> None
 
 @pytest.mark.parametrize("answers", [True, False])
 def test_a_stop_does_not_wait_for_a_silent_store_for_long(answers: bool) -> None:
-    walk = Walk().at(1_000).at(1_010, p.Stop())
+    walk = Walk().at(1_000).at(1_010, m.Stop())
     if answers:
         walk.answered(1_100, Refused("held", 9_000, 3, "b"))
         assert walk.sent == [Release(0, "stopped", leaving=True)]
@@ -221,7 +224,7 @@ def test_a_stop_does_not_wait_for_a_silent_store_for_long(answers: bool) -> None
         assert walk.wake_at is not None
         walk.at(walk.wake_at)
     assert walk.now <= 1_010 + 2_000
-    assert walk.done == [p.Finish("")]
+    assert walk.done == [m.Finish("")]
 
 
 def test_time_standing_still_never_makes_a_request_twice() -> None:
@@ -233,6 +236,30 @@ def test_time_standing_still_never_makes_a_request_twice() -> None:
 
 def test_step_is_pure() -> None:
     state = p.State()
-    first = p.step(CONFIG, state, p.Tick(), 1_000)
+    first = p.step(CONFIG, state, m.Tick(), 1_000)
     assert state == p.State()
-    assert p.step(CONFIG, replace(state), p.Tick(), 1_000) == first
+    assert p.step(CONFIG, replace(state), m.Tick(), 1_000) == first
+
+
+def test_an_operator_has_the_lead_moved_or_given_up() -> None:
+    walk = Walk().led().at(4_000).answered(4_010, Renewed("b", None, "switch by eve: new kernel"))
+    walk.at(4_100, m.WorkloadStopped())
+    assert walk.sent == [Release(7, "hands over to b: switch by eve: new kernel", "b", True, ending="handed-over")]
+    walk = Walk().led().at(4_000).answered(4_010, Renewed(why="drained by eve"))
+    walk.at(4_100, m.WorkloadStopped())
+    assert walk.sent == [Release(7, "gives up: drained by eve", eligible=True)]
+
+
+def test_the_store_is_told_of_each_login_until_it_has_answered() -> None:
+    walk = Walk().led().at(1_200, m.LoggedIn(Logins(0, 990))).at(2_000, m.LoggedIn(Logins(1, 980)))
+    walk.at(4_000)
+    assert walk.sent == [Renew(7, Logins(1, 980))]
+    walk.at(4_001, m.LoggedIn(Logins(1, 979))).failed(5_000).at(walk.wake_at or 0)
+    assert walk.sent == [Renew(7, Logins(2, 979))], "the first answer was lost: told once more"
+    walk.at(walk.now + 1, m.LoggedIn(Logins(1, 978))).answered(walk.now + 5, Renewed(logins_left=40))
+    assert walk.done == [m.Extend(walk.now - 6 + LEASE_MS, 40)]
+    assert walk.at(walk.wake_at or 0).sent == [Renew(7, Logins(1, 978))], "only of what the answer cannot have counted"
+    walk.answered(walk.now, Renewed()).at(walk.wake_at or 0)
+    assert walk.sent == [Renew(7)]
+    walk.at(walk.now, m.LoggedIn(Logins(1))).at(walk.now, m.WorkloadEnded("x")).at(walk.now, m.WorkloadStopped())
+    assert walk.sent == [Release(7, "the workload ended: x", ending="workload-failed", logins=Logins(1))]

@@ -10,7 +10,7 @@ site may no longer act, and is stopped before the lease ends.
 
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import Event, Leader, Site, Snapshot
-from rectbot.failover.lease import Lease, LeaseLost
+from rectbot.failover.lease import Lease, LeaseLost, LoginsSpent
 from rectbot.failover.runner import WorkloadFailed, run, run_unguarded, stop_on_signals
 from rectbot.failover.store import LeaseStore, RedisLeaseStore, StoreUnavailable, open_store
 from rectbot.failover.workload import Ended, Killable, Workload
@@ -24,6 +24,7 @@ __all__ = [
     "Lease",
     "LeaseLost",
     "LeaseStore",
+    "LoginsSpent",
     "RedisLeaseStore",
     "Site",
     "Snapshot",

@@ -11,6 +11,8 @@ from rectbot.errors import ConfigError
 
 _KILL_MARGIN_MS = 20  # from the lease's end as we count it to the last socket closed by the kernel
 _MIN_TTL_MS = 500
+_MIN_LOGINS = 20
+_DAY_MS = 24 * 3_600_000
 
 
 def new_owner(site: str) -> str:
@@ -34,6 +36,8 @@ class FailoverConfig:
     renew_interval_ms: int = 0  # 0: a third of lock_ttl_ms
     hb_ttl_sec: float = 90  # how long operators see a heartbeat; it is fresh for lock_ttl_ms only
     failback_delay_sec: float = 30
+    failback_max_sec: float = 3_600  # repeated losses of the lead make the failback wait longer, up to this
+    login_budget: int = 500  # logins of all sites in any 24 hours; Discord resets a bot's token after 1,000
     stop_timeout_ms: int = 0  # what a workload gets to stop in; 0: a quarter of lock_ttl_ms, at most 10 s
     sit_out_ms: int = 5_000  # after a workload failed; doubles with each failure in a row
     sit_out_max_ms: int = 300_000
@@ -68,6 +72,25 @@ class FailoverConfig:
         return round(self.failback_delay_sec * 1000)
 
     @property
+    def damping_ms(self) -> int:
+        """How long a site that lost its lead twice leaves the lead to others; doubles with each further loss."""
+        return max(2_000, 2 * self.failback_ms)
+
+    @property
+    def damping_max_ms(self) -> int:
+        return round(self.failback_max_sec * 1000)
+
+    @property
+    def login_burst(self) -> int:
+        """Logins that may follow each other at once: half of the budget, as the other half comes back in 24 hours."""
+        return self.login_budget // 2
+
+    @property
+    def login_ms(self) -> int:
+        """In which time one login comes back."""
+        return -(-_DAY_MS // (self.login_budget - self.login_burst))
+
+    @property
     def preferred(self) -> tuple[str, ...]:
         """The sites that go before this one, most preferred first."""
         return self.priority[: self.priority.index(self.site)]
@@ -75,6 +98,14 @@ class FailoverConfig:
     @property
     def epoch_key(self) -> str:
         return f"{self.lock_key}:epoch"
+
+    @property
+    def operator_key(self) -> str:
+        return f"{self.lock_key}:operator"
+
+    @property
+    def counts_key(self) -> str:
+        return f"{self.lock_key}:counts"
 
     @property
     def reserved_key(self) -> str:
@@ -115,4 +146,11 @@ class FailoverConfig:
                 f"HB_TTL_SEC={self.hb_ttl_sec:g} is too short: a heartbeat must live as long as the lock,"
                 f" LOCK_TTL_MS={self.lock_ttl_ms}"
             )
+        if self.failback_max_sec < self.failback_delay_sec:
+            raise ConfigError(
+                f"FAILBACK_MAX_SEC={self.failback_max_sec:g} is too short:"
+                f" it must be at least FAILBACK_DELAY_SEC={self.failback_delay_sec:g}"
+            )
+        if self.login_budget < _MIN_LOGINS:
+            raise ConfigError(f"LOGIN_BUDGET={self.login_budget} is too small: allow {_MIN_LOGINS} in 24 h at least")
         return self

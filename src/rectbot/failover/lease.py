@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rectbot.errors import RectbotError
 from rectbot.failover.clock import boottime_ms
+from rectbot.failover.messages import Logins
 
 
 class LeaseLost(RectbotError):  # noqa: N818 (a state, named in the public API)
     """The lease is over: nothing may be sent in its name any more."""
+
+
+class LoginsSpent(RectbotError):  # noqa: N818 (a state, named in the public API)
+    """The login budget of all sites is spent: one login more could cost the bot its token."""
 
 
 class Lease:
@@ -17,11 +24,23 @@ class Lease:
     `epoch` to systems that can compare it (a fencing token): each lease has a higher one than all before it.
     """
 
-    def __init__(self, site: str, owner: str, epoch: int, deadline: int | None) -> None:
+    def __init__(
+        self,
+        site: str,
+        owner: str,
+        epoch: int,
+        deadline: int | None,
+        *,
+        logins_left: int | None = None,
+        on_login: Callable[[Logins], None] | None = None,
+    ) -> None:
         self.site = site
         self.owner = owner
         self.epoch = epoch
         self.deadline = deadline  # of boottime_ms(); None: never ends (failover is off)
+        self.logins_left = logins_left  # in the budget, beside the first under this lease; None: not limited
+        self._on_login = on_login
+        self._logged_in = False
 
     def remaining_ms(self) -> float:
         """Milliseconds until the deadline, 0 when it has passed, infinity when failover is off."""
@@ -31,6 +50,23 @@ class Lease:
         """Raises LeaseLost when the deadline has passed, for instance while the process was suspended."""
         if self.deadline is not None and boottime_ms() >= self.deadline:
             raise LeaseLost(f"the lease of {self.site} with epoch {self.epoch} is over")
+
+    def login(self, left: int | None = None) -> None:
+        """Enters a login into the budget that all sites share. Call it, in the event loop, right before each login.
+
+        `left` is how many logins the service itself still allows, if it says so. The first login under a lease was paid
+        for when the lease was granted. Raises LoginsSpent when the budget does not allow another, and LeaseLost.
+        """
+        self.check()
+        if self._logged_in and self.logins_left is not None:
+            if self.logins_left < 1:
+                raise LoginsSpent(
+                    "the login budget for 24 h is spent: no new login, so that the service does not lock the account"
+                )
+            self.logins_left -= 1
+        count, self._logged_in = int(self._logged_in), True
+        if self._on_login is not None:
+            self._on_login(Logins(count, left))
 
     def extend(self, deadline: int) -> None:
         self.deadline = deadline

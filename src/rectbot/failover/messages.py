@@ -1,12 +1,28 @@
-"""What a site and the store say to each other: one request and one reply for each atomic transition.
+"""What the parts of the failover say to each other.
 
-The store is a Redis with the scripts in lua/, or the model that the simulator uses. All times are durations in
-milliseconds: a time of day of one clock means nothing to another.
+A site and the store: one request and one reply for each atomic transition. The store is a Redis with the scripts in
+lua/, or the model that the simulator uses; times are durations in milliseconds, as a time of day of one clock means
+nothing to another. An operator and the store: commands. The protocol and its runner: events in, actions out; times are
+milliseconds of the site's CLOCK_BOOTTIME.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+# --- a site asks the store
+
+
+@dataclass(frozen=True, slots=True)
+class Logins:
+    """Logins under the current lease beyond the first, which the grant has paid for, that the store was not told of."""
+
+    count: int = 0
+    left: int | None = None  # how many the service itself allowed for at the last of them; None: it did not say
+
+
+NO_LOGINS = Logins()
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +38,10 @@ class Renew:
     """Heartbeat of the leader: keeps the lock for another TTL if it is still its own."""
 
     epoch: int
+    logins: Logins = NO_LOGINS
+
+
+Ending = Literal["released", "handed-over", "renew-failed", "workload-failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +53,37 @@ class Release:
     to: str = ""  # keep the lock for this site, shortly
     eligible: bool = False  # what the heartbeat says from now on
     leaving: bool = False  # the site goes away: no heartbeat stays behind
+    ending: Ending = "released"  # the last two are losses, and damp the site
+    logins: Logins = NO_LOGINS
 
 
 Request = Campaign | Renew | Release
+
+# --- the store answers
 
 
 @dataclass(frozen=True, slots=True)
 class Granted:
     epoch: int
+    logins_left: int | None = None  # in the login budget, after this one; None: there is no budget
+
+
+Obstacle = Literal[
+    "held",  # another site leads
+    "reserved",  # the lock is handed over to another site
+    "preferred",  # a more preferred site stands ready
+    "suspended",  # the store may have lost its memory, and a lease with it
+    "ineligible",  # this site itself does not want to
+    "drained",  # an operator does not want this site to lead
+    "on hold",  # an operator wants no moves
+    "damped",  # this site lost its lead repeatedly, and another stands ready
+    "budget",  # the login budget is spent
+]
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    why: str  # held, reserved, preferred, suspended or ineligible
+    why: Obstacle
     wait_ms: int | None  # when this obstacle will be gone by itself; None: not by waiting
     epoch: int  # the last that was granted
     by: str = ""  # the site that stands in the way
@@ -53,8 +91,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Renewed:
-    yield_to: str = ""  # a preferred site that has been eligible for the failback delay
-    yield_in_ms: int | None = None  # when there will be one, as things stand
+    yield_to: str = ""  # a site that is to be handed the lead: preferred and due, or an operator's choice
+    yield_in_ms: int | None = None  # when a preferred one will be due, as things stand
+    why: str = ""  # an operator's act: with `yield_to`, or without, when this site is to give up the lead all the same
+    logins_left: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +110,146 @@ class Released:
 
 
 Reply = Granted | Refused | Renewed | Lost | Released
+
+# --- an operator commands
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One atomic act of an operator on the store, journaled with who and why.
+
+    switch   `site` is to lead, and to keep the lead from preferred sites until it loses it
+    hold     only the site that leads now is granted the lock, for `for_ms` or until unhold; a switch is obeyed
+    drain    `site` does not lead, until undrain
+    """
+
+    act: Literal["switch", "hold", "unhold", "drain", "undrain"]
+    by: str
+    why: str = ""
+    site: str = ""
+    for_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    changed: bool  # False: it was so already
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    why: str
+
+
+Outcome = Accepted | Declined
+
+# --- events: what happened at a site
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    id: int
+    reply: Reply
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request was not answered in time, or could not be sent. It may have taken effect all the same."""
+
+    id: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Another site, or an operator, did something that may concern us. A hint only: it may get lost, or come twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedIn:
+    """The workload logs in; a `count` of 0 for the first login under a lease."""
+
+    logins: Logins
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadEnded:
+    reason: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class WorkloadStopped:
+    """Nothing of the workload is left."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """This site is to stop."""
+
+    why: str = "stopped"
+
+
+Event = Tick | Answered | Failed | Changed | LoggedIn | WorkloadEnded | WorkloadStopped | Stop
+
+# --- actions: what is to be done at a site
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a request; answer with Answered, or with Failed at `give_up_at` at the latest."""
+
+    id: int
+    request: Request
+    give_up_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Start the workload under a new lease."""
+
+    epoch: int
+    deadline: int
+    logins_left: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """The workload may go on until this deadline."""
+
+    deadline: int
+    logins_left: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StopWorkload:
+    """Stop the workload, by then at the latest; answer with WorkloadStopped."""
+
+    by: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The lease is over and the workload is not: end it this instant; answer with WorkloadStopped."""
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something that an operator wants to read."""
+
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """This site is out. `error` says why if it was not asked to stop."""
+
+    error: str
+
+
+Action = Send | Start | Extend | StopWorkload | Kill | Note | Finish

@@ -12,7 +12,8 @@ The roles of a site, and what moves it from one to the next:
                 -> LEADER when it did
     LEADER      Runs the workload and renews the lease.
                 -> DRAINING when the lease was lost, or could not be renewed until `stop_timeout` before its deadline,
-                   or a more preferred site is due, or the workload ended, or this site is to stop
+                   or a more preferred site is due, or an operator wants it, or the workload ended, or this site is
+                   to stop
     DRAINING    First stops the workload; only then releases the lock.
                 -> CANDIDATE, or FOLLOWER after the workload failed, or GONE when this site is to stop
     GONE        Nothing happens any more.
@@ -30,9 +31,22 @@ from enum import Enum
 
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import (
+    NO_LOGINS,
+    Action,
+    Answered,
     Campaign,
+    Changed,
+    Ending,
+    Event,
+    Extend,
+    Failed,
+    Finish,
     Granted,
+    Kill,
+    LoggedIn,
+    Logins,
     Lost,
+    Note,
     Refused,
     Release,
     Released,
@@ -40,8 +54,18 @@ from rectbot.failover.messages import (
     Renewed,
     Reply,
     Request,
+    Send,
+    Start,
+    Stop,
+    StopWorkload,
+    WorkloadEnded,
+    WorkloadStopped,
 )
 
+_EXPLAINED = {
+    "suspended": "the store may have lost its memory, and a lease with it",
+    "budget": "too many logins in 24 h",
+}
 _FINISH_MS = 2_000  # a site that stops tries this long to say so to the store
 
 
@@ -75,6 +99,8 @@ class State:
     pending: Pending | None = None
     again: bool = False  # something changed while a request was in flight: its answer may be out of date
     why: str = ""  # it drains, or was refused
+    ending: Ending = "released"  # why it drains, in one word
+    logins: Logins = NO_LOGINS  # that the store does not know of
     hand_to: str = ""  # the site to release to
     failures: int = 0  # of the workload, in a row
     sit_out_until: int = 0
@@ -83,109 +109,6 @@ class State:
     error: str = ""  # and that is why, if nobody asked for it
 
 
-# --- events: what happened
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Time has passed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answered:
-    id: int
-    reply: Reply
-
-
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """A request was not answered in time, or could not be sent. It may have taken effect all the same."""
-
-    id: int
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Another site did something that may concern us. A hint only: it may get lost, or come twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadEnded:
-    reason: str
-    fatal: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class WorkloadStopped:
-    """Nothing of the workload is left."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """This site is to stop."""
-
-    why: str = "stopped"
-
-
-Event = Tick | Answered | Failed | Changed | WorkloadEnded | WorkloadStopped | Stop
-
-
-# --- actions: what is to be done
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Send a request; answer with Answered, or with Failed at `give_up_at` at the latest."""
-
-    id: int
-    request: Request
-    give_up_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start the workload under a new lease."""
-
-    epoch: int
-    deadline: int
-
-
-@dataclass(frozen=True, slots=True)
-class Extend:
-    """The workload may go on until this deadline."""
-
-    deadline: int
-
-
-@dataclass(frozen=True, slots=True)
-class StopWorkload:
-    """Stop the workload, by then at the latest; answer with WorkloadStopped."""
-
-    by: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kill:
-    """The lease is over and the workload is not: end it this instant; answer with WorkloadStopped."""
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something that an operator wants to read."""
-
-    text: str
-    warning: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Finish:
-    """This site is out. `error` says why if it was not asked to stop."""
-
-    error: str
-
-
-Action = Send | Start | Extend | StopWorkload | Kill | Note | Finish
 Step = tuple[State, tuple[Action, ...]]
 
 
@@ -221,8 +144,9 @@ def _on_deadline(state: State, now: int) -> Step:
     if state.deadline is None or now < state.deadline:
         return state, ()
     late = now - state.deadline
-    why = state.why if state.role is Role.DRAINING else "lease over"
-    state = replace(state, role=Role.DRAINING, deadline=None, pending=None, why=why)
+    if state.role is Role.LEADER:
+        state = replace(state, role=Role.DRAINING, why="lease over", ending="renew-failed")
+    state = replace(state, deadline=None, pending=None)
     return state, (Note(f"the lease of epoch {state.epoch} is over, {late} ms ago: killing the workload", True), Kill())
 
 
@@ -232,6 +156,8 @@ def _on_event(config: FailoverConfig, state: State, event: Event, now: int) -> S
             return _on_outcome(config, state, event, now)
         case Changed() if state.role in (Role.CANDIDATE, Role.LEADER):
             state = replace(state, again=True) if state.pending else replace(state, next_at=now)
+        case LoggedIn(logins=new) if state.running:
+            state = replace(state, logins=Logins(state.logins.count + new.count, new.left))
         case WorkloadEnded(reason=reason, fatal=fatal) if state.role is Role.LEADER:
             return _on_workload_ended(config, state, reason, fatal, now)
         case WorkloadStopped() if state.running:
@@ -253,11 +179,12 @@ def _on_outcome(config: FailoverConfig, state: State, outcome: Answered | Failed
 
 def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Reply, now: int) -> Step:
     match reply:
-        case Granted(epoch=epoch):
-            return _on_granted(config, state, epoch, pending.sent_at, now)
+        case Granted():
+            return _on_granted(config, state, reply, pending.sent_at, now)
         case Refused():
             return _on_refused(config, state, reply, pending.sent_at, now)
         case Renewed() if state.role is Role.LEADER:
+            state = replace(state, logins=_untold(state.logins, pending.request))
             return _on_renewed(config, state, reply, pending.sent_at, now)
         case Lost(holder=holder) if state.role is Role.LEADER:
             state = replace(state, held_until=0)
@@ -267,16 +194,22 @@ def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Rep
     raise AssertionError(f"{reply} is no answer to {pending.request} of a {state.role.value}")
 
 
-def _on_granted(config: FailoverConfig, state: State, epoch: int, sent_at: int, now: int) -> Step:
+def _untold(logins: Logins, request: Request) -> Logins:
+    """What is left to tell of, after the answer to a renewal."""
+    told = request.logins if isinstance(request, Renew) else NO_LOGINS
+    return NO_LOGINS if logins == told else replace(logins, count=logins.count - told.count)
+
+
+def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: int, now: int) -> Step:
     deadline = sent_at + config.lease_ms
-    state = replace(state, epoch=epoch, held_until=now + config.lock_ttl_ms, again=False)
+    state = replace(state, epoch=grant.epoch, held_until=now + config.lock_ttl_ms, again=False, logins=NO_LOGINS)
     if state.role is Role.DRAINING:  # told to stop while it was asking
         return _begin_release(state, now), ()
     if now >= drain_at(config, deadline):
         return _drain(config, state, "the grant took too long to arrive", now)
     renew_at = sent_at + config.renew_interval_ms
     state = replace(state, role=Role.LEADER, running=True, deadline=deadline, leads_since=now, next_at=renew_at, why="")
-    return state, (Note(f"leads with epoch {epoch}"), Start(epoch, deadline))
+    return state, (Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, grant.logins_left))
 
 
 def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: int, now: int) -> Step:
@@ -295,7 +228,7 @@ def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: i
 
 def _waits(why: str, wait_ms: int | None) -> str:
     text = f"waits: {why}" if wait_ms is None else f"waits: {why}, for {wait_ms / 1000:.1f} s"
-    return f"{text} (the store may have lost its memory, and a lease with it)" if why == "suspended" else text
+    return f"{text} ({_EXPLAINED[why]})" if why in _EXPLAINED else text
 
 
 def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: int, now: int) -> Step:
@@ -315,10 +248,13 @@ def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: i
         why="",
         failures=0 if stable else state.failures,
     )
-    if not reply.yield_to:
-        return state, (Extend(deadline),)
-    state, actions = _drain(config, replace(state, hand_to=reply.yield_to), f"hands over to {reply.yield_to}", now)
-    return state, (Extend(deadline), *actions)
+    extend = Extend(deadline, reply.logins_left)
+    if not reply.yield_to and not reply.why:
+        return state, (extend,)
+    why = ": ".join(filter(None, (f"hands over to {reply.yield_to}" if reply.yield_to else "gives up", reply.why)))
+    ending: Ending = "handed-over" if reply.yield_to else "released"
+    state, actions = _drain(config, replace(state, hand_to=reply.yield_to), why, now, ending)
+    return state, (extend, *actions)
 
 
 def _on_failure(config: FailoverConfig, state: State, why: str, now: int) -> Step:
@@ -338,7 +274,7 @@ def _on_workload_ended(config: FailoverConfig, state: State, reason: str, fatal:
         state = replace(state, stopping=True, error=reason)
     sit_out = min(config.sit_out_ms << min(state.failures, 30), config.sit_out_max_ms)
     state = replace(state, failures=state.failures + 1, sit_out_until=now + sit_out)
-    return _drain(config, state, f"the workload ended: {reason}", now)
+    return _drain(config, state, f"the workload ended: {reason}", now, "workload-failed")
 
 
 def _on_stop(config: FailoverConfig, state: State, why: str, now: int) -> Step:
@@ -350,7 +286,7 @@ def _on_stop(config: FailoverConfig, state: State, why: str, now: int) -> Step:
 def _on_time(config: FailoverConfig, state: State, now: int) -> Step:
     actions: tuple[Action, ...] = ()
     if state.role is Role.LEADER and state.deadline is not None and now >= drain_at(config, state.deadline):
-        state, actions = _drain(config, state, "could not renew the lease in time", now)
+        state, actions = _drain(config, state, "could not renew the lease in time", now, "renew-failed")
     if state.role is Role.FOLLOWER and now >= state.sit_out_until:
         state = replace(state, role=Role.CANDIDATE, next_at=now)
     if _may_release(state) and now >= state.release_by:
@@ -377,11 +313,18 @@ def _send(config: FailoverConfig, state: State, now: int) -> Step:
     give_up_at = now + config.renew_interval_ms
     request: Request
     if state.role is Role.LEADER and state.deadline is not None:
-        request = Renew(state.epoch)
+        request = Renew(state.epoch, state.logins)
         give_up_at = min(give_up_at, drain_at(config, state.deadline))
     elif state.role is Role.DRAINING:
-        eligible = not state.stopping and now >= state.sit_out_until
-        request = Release(state.epoch, state.why, state.hand_to, eligible, leaving=state.stopping)
+        request = Release(
+            state.epoch,
+            state.why,
+            to=state.hand_to,
+            eligible=not state.stopping and now >= state.sit_out_until,
+            leaving=state.stopping,
+            ending=state.ending,
+            logins=state.logins,
+        )
         give_up_at = min(give_up_at, state.release_by)
     else:
         request = Campaign(state.role is Role.CANDIDATE, state.epoch)
@@ -390,11 +333,11 @@ def _send(config: FailoverConfig, state: State, now: int) -> Step:
     return state, (Send(number, request, give_up_at),)
 
 
-def _drain(config: FailoverConfig, state: State, why: str, now: int) -> Step:
+def _drain(config: FailoverConfig, state: State, why: str, now: int, ending: Ending = "released") -> Step:
     """Ends the lead, if there is one, then releases. A renewal in flight is forgotten; a campaign may still win."""
     campaigning = state.pending is not None and isinstance(state.pending.request, Campaign)
     pending = state.pending if campaigning else None
-    state = replace(state, role=Role.DRAINING, why=why, pending=pending, again=False)
+    state = replace(state, role=Role.DRAINING, why=why, ending=ending, pending=pending, again=False)
     if not state.running or state.deadline is None:
         return _begin_release(state, now), (Note(why),)
     by = min(now + config.stop_timeout_ms, state.deadline)

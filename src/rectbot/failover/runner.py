@@ -9,7 +9,7 @@ import signal
 from contextlib import suppress
 
 from rectbot.errors import ConfigError, RectbotError
-from rectbot.failover import protocol
+from rectbot.failover import messages, protocol
 from rectbot.failover.clock import Alarm, boottime_ms
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.guardian import Guardian
@@ -110,8 +110,8 @@ class _Driver:
     async def run(self, stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_reader(self._alarm.fileno(), self._ring)
         self._spawn(self._await_stop(stop))
-        self._spawn(self._store.listen(lambda: self._feed(protocol.Changed())))
-        self._feed(protocol.Tick())
+        self._spawn(self._store.listen(lambda: self._feed(messages.Changed())))
+        self._feed(messages.Tick())
         await self._finished
 
     async def close(self) -> None:
@@ -133,9 +133,9 @@ class _Driver:
 
     def _ring(self) -> None:
         self._alarm.clear()
-        self._feed(protocol.Tick())
+        self._feed(messages.Tick())
 
-    def _feed(self, event: protocol.Event) -> None:
+    def _feed(self, event: messages.Event) -> None:
         if self._finished.done():
             return
         try:
@@ -146,50 +146,59 @@ class _Driver:
         except Exception as error:
             self._finish(error)
 
-    def _perform(self, action: protocol.Action) -> None:
+    def _perform(self, action: messages.Action) -> None:
         match action:
-            case protocol.Send():
+            case messages.Send():
                 self._spawn(self._send(action))
-            case protocol.Start(epoch=epoch, deadline=deadline):
-                self._start(epoch, deadline)
-            case protocol.Extend(deadline=deadline):
-                self._extend(deadline)
-            case protocol.StopWorkload(by=by):
+            case messages.Start():
+                self._start(action)
+            case messages.Extend():
+                self._extend(action)
+            case messages.StopWorkload(by=by):
                 self._spawn(self._stop(by))
-            case protocol.Kill():
+            case messages.Kill():
                 self._kill()
-            case protocol.Note(text=text, warning=warning):
+            case messages.Note(text=text, warning=warning):
                 _log.log(logging.WARNING if warning else logging.INFO, "%s: %s", self._config.site, text)
-            case protocol.Finish(error=error):
+            case messages.Finish(error=error):
                 self._finish(WorkloadFailed(error) if error else None)
 
-    async def _send(self, action: protocol.Send) -> None:
+    async def _send(self, action: messages.Send) -> None:
+        self._store.serving = self._workload.healthy if self._lease is not None else None
         try:
             reply = await self._store.request(action.request, action.give_up_at)
         except StoreUnavailable as error:
-            self._feed(protocol.Failed(action.id, str(error)))
+            self._feed(messages.Failed(action.id, str(error)))
         except ConfigError as error:
             if self._reached_store:  # it was right before: somebody changed the password under a leader's feet
-                self._feed(protocol.Failed(action.id, str(error)))
+                self._feed(messages.Failed(action.id, str(error)))
             else:
                 self._finish(error)
         else:
             self._reached_store = True
-            self._feed(protocol.Answered(action.id, reply))
+            self._feed(messages.Answered(action.id, reply))
 
-    def _start(self, epoch: int, deadline: int) -> None:
-        self._guard(deadline)
-        self._lease = Lease(self._config.site, self._config.owner, epoch, deadline)
+    def _start(self, action: messages.Start) -> None:
+        self._guard(action.deadline)
+        self._lease = Lease(
+            self._config.site,
+            self._config.owner,
+            action.epoch,
+            action.deadline,
+            logins_left=action.logins_left,
+            on_login=lambda logins: self._feed(messages.LoggedIn(logins)),
+        )
         self._life = self._spawn(self._run_workload(self._lease))
 
     async def _run_workload(self, lease: Lease) -> None:
         ended = await _live(self._workload, lease)
-        self._feed(protocol.WorkloadEnded(ended.reason, ended.fatal))
+        self._feed(messages.WorkloadEnded(ended.reason, ended.fatal))
 
-    def _extend(self, deadline: int) -> None:
+    def _extend(self, action: messages.Extend) -> None:
         assert self._lease is not None
-        self._guard(deadline)
-        self._lease.extend(deadline)
+        self._guard(action.deadline)
+        self._lease.extend(action.deadline)
+        self._lease.logins_left = action.logins_left
 
     def _guard(self, deadline: int | None) -> None:
         if isinstance(self._workload, Killable):
@@ -205,7 +214,7 @@ class _Driver:
             _log.exception("the workload did not stop; it is killed when the lease ends")
             return
         self._on_stopped()
-        self._feed(protocol.WorkloadStopped())
+        self._feed(messages.WorkloadStopped())
 
     def _end_life(self) -> None:
         if self._life is not None:
@@ -235,7 +244,7 @@ class _Driver:
 
     async def _await_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
-        self._feed(protocol.Stop())
+        self._feed(messages.Stop())
 
     def _spawn(self, coroutine: object) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.get_running_loop().create_task(coroutine)  # type: ignore[arg-type]

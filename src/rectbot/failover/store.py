@@ -8,8 +8,6 @@ until which it holds, which is reckoned from the store's time in earlier answers
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -17,24 +15,14 @@ from typing import Any, Protocol
 
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.clock import boottime_ms
+from rectbot.failover.codec import decode, decode_event, decode_outcome, decode_snapshot, encode, encode_command
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.events import Event, Leader, Site, Snapshot, iso
-from rectbot.failover.messages import (
-    Campaign,
-    Granted,
-    Lost,
-    Refused,
-    Release,
-    Released,
-    Renew,
-    Renewed,
-    Reply,
-    Request,
-)
+from rectbot.failover.events import Event, Snapshot
+from rectbot.failover.link import Link, RoundTrips, Script
+from rectbot.failover.messages import Command, Outcome, Renew, Reply, Request
 from rectbot.failover.resp import Connection, Disconnected, Endpoint, ServerError, parse_url
 
 _log = logging.getLogger(__name__)
-_LUA = Path(__file__).with_name("lua")
 _OPERATOR_TIMEOUT = 5.0
 
 
@@ -45,6 +33,8 @@ class StoreUnavailable(RectbotError):  # noqa: N818 (a state, named in the publi
 class LeaseStore(Protocol):
     """Grants, prolongs and takes back the one lock, each atomically."""
 
+    serving: bool | None  # what the next heartbeat says of the workload; None: it does not run
+
     async def request(self, request: Request, give_up_at: int) -> Reply:
         """Answers before `give_up_at` (of `boottime_ms()`), or raises StoreUnavailable.
 
@@ -53,6 +43,9 @@ class LeaseStore(Protocol):
 
     async def listen(self, changed: Callable[[], None]) -> None:
         """Calls `changed` whenever another site did something that may concern this one. Never returns, never fails."""
+
+    async def command(self, command: Command) -> Outcome:
+        """An operator's act. Raises StoreUnavailable or ConfigError."""
 
     async def close(self) -> None:
         """Ends all connections."""
@@ -90,116 +83,68 @@ def open_store(
     return RedisLeaseStore(endpoint, config)
 
 
-class _Script:
-    def __init__(self, *names: str) -> None:
-        self.source = "\n".join((_LUA / f"{name}.lua").read_text() for name in names)
-        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
-
-
-class _Link:
-    """One connection, opened when it is needed, thrown away when it failed; and what the server's clock shows."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._connection: Connection | None = None
-        self._turn = asyncio.Lock()
-        self._ahead = 0  # server's clock minus ours, at most
-
-    async def call(self, *words: str | int | bytes) -> Any:
-        async with self._turn:
-            return await (await self._open()).call(*words)
-
-    async def run(self, script: _Script, keys: list[str], fields: dict[str, Any], give_up_at: int) -> dict[str, Any]:
-        """Runs a script whose effect ends with the caller's patience."""
-        async with self._turn:
-            connection = await self._open()
-            while True:
-                sent_at = boottime_ms()
-                argument = json.dumps(fields | {"not_after": give_up_at + self._ahead})
-                answer = json.loads(await _eval(connection, script, keys, argument))
-                self._ahead = answer["now"] - sent_at
-                if answer["status"] != "late":
-                    return dict(answer)
-                # Our answer is here, so we were in time: it is the server's clock that was set. Now we know it anew.
-
-    async def _open(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await Connection.open(self._endpoint)
-            sent_at = boottime_ms()
-            seconds, micros = await self._connection.call("TIME")
-            self._ahead = int(seconds) * 1000 + int(micros) // 1000 - sent_at
-        return self._connection
-
-    def abort(self) -> None:
-        if self._connection is not None:
-            self._connection.abort()
-
-
-async def _eval(connection: Connection, script: _Script, keys: list[str], *arguments: str) -> Any:
-    try:
-        return await connection.call("EVALSHA", script.sha, len(keys), *keys, *arguments)
-    except ServerError as error:
-        if not str(error).startswith("NOSCRIPT"):
-            raise
-        return await connection.call("EVAL", script.source, len(keys), *keys, *arguments)
-
-
 class RedisLeaseStore:
     """The lease store in Redis 7 or Valkey. See LeaseStore."""
 
     def __init__(self, endpoint: Endpoint, config: FailoverConfig) -> None:
         self.endpoint = endpoint
         self._config = config
-        self._link = _Link(endpoint)
-        self._scripts: dict[str, _Script] = {}
-        preferred = config.preferred if config.site else ()
-        self._keys = [config.lock_key, config.epoch_key, config.reserved_key, config.events_key]
-        self._keys += [config.heartbeat_key(site) for site in (config.site, *preferred)]
+        self.serving: bool | None = None
+        self._link = Link(endpoint)
+        self._renewals = RoundTrips()
+        self._scripts: dict[str, Script] = {}
+        self._keys = [config.lock_key, config.epoch_key, config.reserved_key]
+        self._keys += [config.events_key, config.operator_key, config.counts_key]
+        self._keys += map(config.heartbeat_key, config.priority)
         self._fields = {
             "site": config.site,
             "owner": config.owner,
-            "priority": len(preferred),
-            "preferred": list(preferred),
+            "place": config.priority.index(config.site) + 1 if config.site else 0,
             "ttl": config.lock_ttl_ms,
             "beat_ttl": round(config.hb_ttl_sec * 1000),
             "failback": config.failback_ms,
             "reserve": config.reserve_ms,
+            "damping": config.damping_ms,
+            "damping_max": config.damping_max_ms,
+            "login_burst": config.login_burst,
+            "login_ms": config.login_ms,
             "channel": config.channel,
         }
 
     async def request(self, request: Request, give_up_at: int) -> Reply:
-        name, fields = _encode(request)
-        return _decode(await self._run(name, fields, give_up_at))
+        name, fields = encode(request)
+        if not isinstance(request, Renew):
+            return decode(await self._run(name, fields | self._report(), give_up_at))
+        sent_at = boottime_ms()
+        try:
+            answer = await self._run(name, fields | self._report(), give_up_at)
+        except StoreUnavailable:
+            self._renewals.failed()
+            raise
+        self._renewals.took(boottime_ms() - sent_at)
+        return decode(answer)
+
+    def _report(self) -> dict[str, Any]:
+        report = {"renewals": self._renewals.as_dict()}
+        return {"report": report if self.serving is None else report | {"serving": self.serving}}
+
+    async def command(self, command: Command) -> Outcome:
+        fields = encode_command(command, self._config.priority, 2 * self._config.lock_ttl_ms)
+        return decode_outcome(await self._run("command", fields, _operator_patience()))
 
     async def initialise(self) -> bool:
-        answer = await self._run("initialise", {}, boottime_ms() + round(_OPERATOR_TIMEOUT * 1000))
+        answer = await self._run("initialise", {}, _operator_patience())
         return bool(answer["status"] == "initialised")
 
     async def snapshot(self) -> Snapshot:
-        sites = self._config.priority
-        keys = [self._config.lock_key, self._config.epoch_key, *map(self._config.heartbeat_key, sites)]
-        script = self._script("snapshot")
-
-        async def read() -> Any:
-            return await self._link.call("EVAL", script.source, len(keys), *keys)
-
-        found = json.loads(await self._patiently(read, _OPERATOR_TIMEOUT))
-        now = found["now"]
-        return Snapshot(
-            leader=_leader(found["lock"], found["left"]),
-            sites={
-                site: _site(beat, now, place)
-                for place, (site, beat) in enumerate(zip(sites, found["beats"], strict=True))
-                if beat
-            },
-            suspended_ms=max(0, found["suspended_until"] - now),
-        )
+        fields = {"sites": list(self._config.priority)}
+        return decode_snapshot(await self._run("snapshot", fields, _operator_patience()))
 
     async def events(self, count: int = 100) -> list[Event]:
         async def read() -> Any:
             return await self._link.call("XREVRANGE", self._config.events_key, "+", "-", "COUNT", count)
 
-        return [_event(entry) for entry in reversed(await self._patiently(read, _OPERATOR_TIMEOUT))]
+        return [decode_event(entry) for entry in reversed(await self._patiently(read, _OPERATOR_TIMEOUT))]
 
     async def listen(self, changed: Callable[[], None]) -> None:
         pause = self._config.retry_ms / 1000
@@ -256,67 +201,11 @@ class RedisLeaseStore:
         except (Disconnected, ServerError) as error:
             raise StoreUnavailable(str(error)) from None
 
-    def _script(self, *names: str) -> _Script:
+    def _script(self, *names: str) -> Script:
         if names[-1] not in self._scripts:
-            self._scripts[names[-1]] = _Script(*names)
+            self._scripts[names[-1]] = Script(*names)
         return self._scripts[names[-1]]
 
 
-def _encode(request: Request) -> tuple[str, dict[str, Any]]:
-    match request:
-        case Campaign(eligible, epoch_seen):
-            return "campaign", {"eligible": eligible, "epoch_seen": epoch_seen}
-        case Renew(epoch):
-            return "renew", {"epoch": epoch}
-        case Release(epoch, why, to, eligible, leaving):
-            return "release", {"epoch": epoch, "reason": why, "to": to, "eligible": eligible, "leaving": leaving}
-
-
-def _decode(answer: dict[str, Any]) -> Reply:
-    match answer["status"]:
-        case "granted":
-            return Granted(answer["epoch"])
-        case "refused":
-            return Refused(answer["why"], _duration(answer["wait"]), answer["epoch"], answer["by"])
-        case "renewed":
-            return Renewed(answer["yield_to"], _duration(answer["yield_in"]))
-        case "lost":
-            return Lost(answer["holder"])
-        case "released":
-            return Released()
-    raise AssertionError(f"no script answers {answer}")
-
-
-def _duration(ms: int) -> int | None:
-    return None if ms < 0 else ms
-
-
-def _leader(text: str, left: int) -> Leader | None:
-    if not text:
-        return None
-    try:
-        lock = json.loads(text)
-        since = iso(lock.get("since") or lock["ts"])
-        return Leader(lock["site"], lock["owner"], lock["epoch"], since, max(0, left))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return Leader("unknown", text[:80], 0, iso(0), max(0, left))
-
-
-def _site(text: str, now: int, priority: int) -> Site:
-    beat = json.loads(text)
-    age = max(0, now - beat["ts"]) / 1000
-    return Site(age, bool(beat["eligible"]) and now < beat["fresh_until"], priority)
-
-
-def _event(entry: list[Any]) -> Event:
-    names = [word.decode() for word in entry[1]]
-    found = dict(zip(names[::2], names[1::2], strict=True))
-    return Event(
-        id=entry[0].decode(),
-        time=int(found["ms"]) / 1000,
-        kind=found["kind"],
-        site=found["site"],
-        owner=found["owner"],
-        epoch=int(found["epoch"]),
-        why=found["why"],
-    )
+def _operator_patience() -> int:
+    return boottime_ms() + round(_OPERATOR_TIMEOUT * 1000)

@@ -4,41 +4,76 @@ if req.epoch_seen > epoch then
   epoch = req.epoch_seen
   redis.call('HSET', MEMORY, 'epoch', epoch)
 end
-write_beat(req.eligible)
 
 local lock, left = read_lock()
 if lock and lock.owner == req.owner then
   -- Whoever campaigns runs nothing: this lock is from a grant whose answer was lost.
   redis.call('DEL', LOCK)
+  redis.call('HDEL', MEMORY, 'holder', 'holder_owner')
   lock = nil
+end
+if lock then left = bound_lock(lock, left) end
+
+-- A site of these places that stands ready, and is not damped; and for how long, as far as is known.
+local function ready_among(first, last)
+  for place = first, last do
+    local beat = place ~= req.place and read_beat(place)
+    if is_ready(beat) and damped_for(beat.site) == 0 then return beat.site, beat.fresh_until - now end
+  end
 end
 
 -- Why the lock cannot be granted, by which site, and when that will have passed by itself.
 local function obstacle()
+  if is_drained(req.site) then return 'drained', '', -1 end
   if lock then return 'held', lock.site, left + 1 end
   if not req.eligible then return 'ineligible', '', -1 end
   if suspended > 0 then return 'suspended', '', suspended end
+  if next_login_in() > 0 then return 'budget', '', next_login_in() end
   local reserved = redis.call('GET', RESERVED)
   if reserved == req.site then return nil end
   if reserved then return 'reserved', reserved, redis.call('PTTL', RESERVED) + 1 end
-  for i, site in ipairs(req.preferred) do
-    local beat = read_beat(KEYS[5 + i])
-    if is_ready(beat) then return 'preferred', site, beat.fresh_until - now end
+  local hold = number(OPERATOR, 'hold_until') - now
+  local holder = redis.call('HGET', OPERATOR, 'hold_site')
+  if hold > 0 then
+    if holder == req.site then return nil end
+    return 'on hold', holder, hold
+  end
+  local pause = damped_for(req.site)
+  local other, its_time
+  if pause > 0 then
+    other, its_time = ready_among(1, #KEYS - 6)
+    if other then return 'damped', other, math.min(pause, its_time) end
+  else
+    other, its_time = ready_among(1, req.place - 1)
+    if other then return 'preferred', other, its_time end
   end
   return nil
 end
 
 local why, by, wait = obstacle()
+local said = write_beat(req.eligible, why or '')
 if why then
+  if why ~= said and (why == 'preferred' or why == 'budget') then
+    journal('refused-by-' .. (why == 'budget' and 'budget' or 'priority'), req.site, req.owner, epoch, by)
+  end
   return answer({status = 'refused', why = why, by = by, wait = wait, epoch = epoch})
 end
 
 local last = redis.call('HMGET', MEMORY, 'holder', 'holder_owner')
-if last[1] and last[2] ~= req.owner then
+if last[1] then
   journal('expired', last[1], last[2], epoch, 'not renewed')
+  count_loss(last[1], last[2], epoch)
 end
 epoch = epoch + 1
 write_lock(epoch, now)
+spend_logins(1, -1)
 redis.call('DEL', RESERVED)
 journal('acquired', req.site, req.owner, epoch)
-return answer({status = 'granted', epoch = epoch})
+if redis.call('HGET', OPERATOR, 'switch_to') == req.site then
+  redis.call('HSET', OPERATOR, 'pinned', req.site)
+  redis.call('HDEL', OPERATOR, 'switch_to', 'switch_until', 'switch_why')
+elseif redis.call('HGET', OPERATOR, 'pinned') ~= req.site then
+  redis.call('HDEL', OPERATOR, 'pinned')
+end
+if redis.call('HEXISTS', OPERATOR, 'hold_until') == 1 then redis.call('HSET', OPERATOR, 'hold_site', req.site) end
+return answer({status = 'granted', epoch = epoch, logins_left = logins_left()})

@@ -1,7 +1,7 @@
 -- Begins every script. A request is one JSON object; the reply is another, and always tells the store's time.
--- KEYS: lock, memory, reservation, events, own heartbeat, then the heartbeats of the more preferred sites, best first.
 -- Times are milliseconds of this server's clock; no other clock is ever compared with it.
-local LOCK, MEMORY, RESERVED, EVENTS, BEAT = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
+-- KEYS: lock, memory, reservation, events, operator, counts, then the heartbeat of each site, most preferred first.
+local LOCK, MEMORY, RESERVED, EVENTS, OPERATOR, COUNTS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local req = cjson.decode(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
@@ -11,45 +11,83 @@ local function answer(reply)
   return cjson.encode(reply)
 end
 
+-- One line of history, and one more in the count of its kind.
 local function journal(kind, site, owner, epoch, why)
   redis.call('XADD', EVENTS, 'MAXLEN', '~', 10000, '*',
     'kind', kind, 'site', site, 'owner', owner, 'epoch', epoch, 'why', why or '', 'ms', now)
+  redis.call('HINCRBY', COUNTS, kind .. ':' .. site, 1)
 end
 
 local function announce()
   redis.call('PUBLISH', req.channel, req.site)
 end
 
--- The lock and the milliseconds that are left of it. A server's clock that was set back must not stretch a lease.
+local function number(key, field)
+  return tonumber(redis.call('HGET', key, field) or 0)
+end
+
+-- The lock and the milliseconds that are left of it.
 local function read_lock()
   local text = redis.call('GET', LOCK)
   if not text then return nil, 0 end
-  local left = redis.call('PTTL', LOCK)
-  if left < 0 or left > req.ttl then
-    redis.call('PEXPIRE', LOCK, req.ttl)
-    left = req.ttl
-  end
   local known, lock = pcall(cjson.decode, text)
   if not known or type(lock) ~= 'table' then lock = {owner = '', site = 'unknown', epoch = 0} end
-  return lock, left
+  return lock, redis.call('PTTL', LOCK)
+end
+
+-- A server's clock that was set back, or another program that sets no expiry, must not stretch a lease.
+local function bound_lock(lock, left)
+  local ttl = lock.ttl or req.ttl
+  if left >= 0 and left <= ttl then return left end
+  redis.call('PEXPIRE', LOCK, ttl)
+  return ttl
 end
 
 local function write_lock(epoch, since)
   redis.call('SET', LOCK, cjson.encode({
-    owner = req.owner, site = req.site, epoch = epoch, ts = now, since = since}), 'PX', req.ttl)
+    owner = req.owner, site = req.site, epoch = epoch, ts = now, since = since, ttl = req.ttl}), 'PX', req.ttl)
   redis.call('HSET', MEMORY, 'epoch', epoch, 'holder', req.site, 'holder_owner', req.owner)
+end
+
+-- The login budget is a leaky bucket. Each login fills it by `login_ms`; it holds `login_burst` of them, and empties with
+-- time. So any 24 hours see at most login_burst + 24 h / login_ms logins.
+local function owed()
+  return math.max(0, math.min(number(MEMORY, 'owed_until') - now, req.login_burst * req.login_ms))
+end
+
+local function logins_left()
+  return math.floor(req.login_burst - owed() / req.login_ms)
+end
+
+local function next_login_in()
+  return math.max(0, math.ceil(owed() - (req.login_burst - 1) * req.login_ms))
+end
+
+-- Enters logins; `left` is how many the service itself still allows, -1 when it did not say.
+local function spend_logins(count, left)
+  local full = req.login_burst * req.login_ms
+  local debt = owed() + count * req.login_ms
+  if left >= 0 then debt = math.max(debt, full - left * req.login_ms) end
+  redis.call('HSET', MEMORY, 'owed_until', now + math.min(debt, full))
+  if count > 0 then redis.call('HINCRBY', COUNTS, 'login:' .. req.site, count) end
+end
+
+-- This server process; of a group of servers, also by whose decision it is the master.
+local function server_run()
+  return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. req.term
 end
 
 -- What the store remembers of past leases: the last epoch, and until when grants are suspended.
 -- A server that is new, flushed, restarted or promoted from a replica may have lost a grant; the lease that it lost is over
--- one TTL from now. Epochs then go on from further than can have been lost (1000 logins are what Discord allows a day).
+-- one TTL from now. Epochs then go on from further than can have been lost (1000 logins are what Discord allows a day), and
+-- of the logins that it may have forgotten all but ten are taken for spent.
 local function read_memory()
-  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+  local run = server_run()
   local known = redis.call('HMGET', MEMORY, 'run', 'epoch', 'suspended_until')
   local epoch = tonumber(known[2]) or 0
   local until_ms = math.min(tonumber(known[3]) or 0, now + req.ttl)
   if known[1] ~= run then
-    if known[2] then epoch = epoch + 1000 end
+    if known[2] then epoch = epoch + 1000 else spend_logins(0, 10) end
     until_ms = now + req.ttl
     redis.call('HSET', MEMORY, 'run', run, 'epoch', epoch, 'suspended_until', until_ms)
     journal('suspended', req.site, req.owner, epoch, known[1] and 'another server process' or 'no memory')
@@ -57,26 +95,57 @@ local function read_memory()
   return epoch, until_ms - now
 end
 
-local function read_beat(key)
-  local text = redis.call('GET', key)
+-- Damping: from its second loss of the lead on, a site leaves it to others for longer and longer. It is all forgotten once a
+-- site has lost nothing for twice the longest of these times.
+local function losses_of(site)
+  local lost_at = number(MEMORY, 'lost_at:' .. site)
+  if lost_at > now or now - lost_at > 2 * req.damping_max then return 0, 0 end
+  return number(MEMORY, 'losses:' .. site), lost_at
+end
+
+local function damped_for(site)
+  local losses, lost_at = losses_of(site)
+  if losses < 2 then return 0 end
+  local damping = math.min(req.damping * 2 ^ (math.min(losses, 32) - 2), req.damping_max)
+  return math.max(0, lost_at + damping - now)
+end
+
+local function count_loss(site, owner, epoch)
+  local losses = losses_of(site) + 1
+  redis.call('HSET', MEMORY, 'losses:' .. site, losses, 'lost_at:' .. site, now)
+  local pause = damped_for(site)
+  if pause > 0 then
+    journal('damped', site, owner, epoch, string.format('%d losses: leaves the lead to others for %d s', losses, pause / 1000))
+  end
+end
+
+local function is_drained(site)
+  return redis.call('HEXISTS', OPERATOR, 'drained:' .. site) == 1
+end
+
+local function read_beat(place)
+  local text = redis.call('GET', KEYS[6 + place])
   return text and cjson.decode(text)
 end
 
--- Whether its site stands ready. Fresh as long as the lock that was last written with it would live.
+-- Whether its site would lead. Fresh as long as the lock that was last written with it would live.
 local function is_ready(beat)
-  return beat and beat.eligible and now < beat.fresh_until and beat.fresh_until <= now + req.ttl
+  return beat and beat.eligible and now < beat.fresh_until and beat.fresh_until <= now + beat.ttl
+    and not is_drained(beat.site)
 end
 
--- Writes the asker's heartbeat, and tells the others when it became ready or ceased to be.
-local function write_beat(eligible)
-  local before = read_beat(BEAT)
+-- Writes the asker's heartbeat, and tells the others when it became ready or ceased to be. `waits` says why it does not lead.
+-- Returns what it said before.
+local function write_beat(eligible, waits)
+  local before = read_beat(req.place)
   local was_ready = is_ready(before)
   local since = now
   if was_ready and before.owner == req.owner then since = before.eligible_since end
-  redis.call('SET', BEAT, cjson.encode({
-    site = req.site, owner = req.owner, eligible = eligible, priority = req.priority, ts = now,
-    fresh_until = now + req.ttl, eligible_since = since}), 'PX', req.beat_ttl)
-  if (was_ready or false) ~= eligible then announce() end
+  redis.call('SET', KEYS[6 + req.place], cjson.encode({
+    site = req.site, owner = req.owner, eligible = eligible, priority = req.place - 1, ts = now, ttl = req.ttl,
+    fresh_until = now + req.ttl, eligible_since = since, waits = waits, report = req.report}), 'PX', req.beat_ttl)
+  if (was_ready or false) ~= (eligible and not is_drained(req.site)) then announce() end
+  return before and before.waits or ''
 end
 
 -- Answered too late for its sender, who has given it up: it must not take effect any more.

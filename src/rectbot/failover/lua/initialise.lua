@@ -1,5 +1,5 @@
 -- The caller knows that this server has lost nothing: its data is brand new, or was closed by a clean shutdown.
-local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local run = server_run()
 if redis.call('HGET', MEMORY, 'run') == run then return answer({status = 'known'}) end
 redis.call('HSET', MEMORY, 'run', run)
 redis.call('HSETNX', MEMORY, 'epoch', 0)

@@ -1,4 +1,4 @@
--- Heartbeat of the leader: keeps its lock for another TTL, and says which preferred site waits for it.
+-- Heartbeat of the leader: keeps its lock for another TTL, and says who waits for it.
 local epoch, suspended = read_memory()
 local lock = read_lock()
 local mine = lock and lock.owner == req.owner and lock.epoch == req.epoch
@@ -11,15 +11,45 @@ end
 write_lock(req.epoch, mine and lock.since or now)
 redis.call('HSET', MEMORY, 'epoch', math.max(epoch, req.epoch))
 if not mine then journal('restored', req.site, req.owner, req.epoch, 'the store had forgotten it') end
-write_beat(true)
+spend_logins(req.logins, req.allowed)
+write_beat(true, '')
 
-local soonest = -1
-for i, site in ipairs(req.preferred) do
-  local beat = read_beat(KEYS[5 + i])
-  if is_ready(beat) then
-    local wait = math.max(0, beat.eligible_since + req.failback - now)
-    if wait == 0 then return answer({status = 'renewed', yield_to = site, yield_in = -1}) end
-    if soonest < 0 or wait < soonest then soonest = wait end
+local function renewed(reply)
+  reply.status = 'renewed'
+  reply.logins_left = logins_left()
+  return answer(reply)
+end
+
+if is_drained(req.site) then
+  return renewed({yield_to = '', yield_in = -1, why = redis.call('HGET', OPERATOR, 'drained:' .. req.site)})
+end
+-- A move costs the next site a login, and must leave it one in reserve.
+if logins_left() < 2 then return renewed({yield_to = '', yield_in = next_login_in() + req.login_ms, why = ''}) end
+
+local function is_waiting(place, to)
+  local beat = read_beat(place)
+  return is_ready(beat) and beat.site == to
+end
+
+local to = redis.call('HGET', OPERATOR, 'switch_to')
+if to and to ~= req.site and now < number(OPERATOR, 'switch_until') then
+  for place = 1, #KEYS - 6 do
+    if is_waiting(place, to) then
+      return renewed({yield_to = to, yield_in = -1, why = redis.call('HGET', OPERATOR, 'switch_why')})
+    end
   end
 end
-return answer({status = 'renewed', yield_to = '', yield_in = soonest})
+
+-- Hand-back to a preferred site that has been ready for the failback delay.
+local soonest = -1
+if redis.call('HGET', OPERATOR, 'pinned') ~= req.site and number(OPERATOR, 'hold_until') <= now then
+  for place = 1, req.place - 1 do
+    local beat = read_beat(place)
+    if is_ready(beat) then
+      local wait = math.max(0, beat.eligible_since + req.failback - now, damped_for(beat.site))
+      if wait == 0 then return renewed({yield_to = beat.site, yield_in = -1, why = ''}) end
+      if soonest < 0 or wait < soonest then soonest = wait end
+    end
+  end
+end
+return renewed({yield_to = '', yield_in = soonest, why = ''})

@@ -1,0 +1,94 @@
+"""The way to Redis: one connection, the scripts that are run over it, and how long they take."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from bisect import bisect_left
+from pathlib import Path
+from typing import Any
+
+from rectbot.failover.clock import boottime_ms
+from rectbot.failover.resp import Connection, Endpoint, ServerError
+
+_LUA = Path(__file__).with_name("lua")
+
+
+class Script:
+    """Some of the files in lua/, one after the other."""
+
+    def __init__(self, *names: str) -> None:
+        self.source = "\n".join((_LUA / f"{name}.lua").read_text() for name in names)
+        self.sha = hashlib.sha1(self.source.encode(), usedforsecurity=False).hexdigest()
+
+
+class Link:
+    """One connection, opened when it is needed, thrown away when it failed; and what the server's clock shows."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self._endpoint = endpoint
+        self._connection: Connection | None = None
+        self._turn = asyncio.Lock()
+        self._ahead = 0  # server's clock minus ours, at most
+
+    async def call(self, *words: str | int | bytes) -> Any:
+        async with self._turn:
+            return await (await self._open()).call(*words)
+
+    async def run(self, script: Script, keys: list[str], fields: dict[str, Any], give_up_at: int) -> dict[str, Any]:
+        """Runs a script whose effect ends with the caller's patience."""
+        async with self._turn:
+            connection = await self._open()
+            while True:
+                sent_at = boottime_ms()
+                argument = json.dumps(fields | {"not_after": give_up_at + self._ahead, "term": ""})
+                answer = json.loads(await _eval(connection, script, keys, argument))
+                self._ahead = answer["now"] - sent_at
+                if answer["status"] != "late":
+                    return dict(answer)
+                # Our answer is here, so we were in time: it is the server's clock that was set. Now we know it anew.
+
+    async def _open(self) -> Connection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await Connection.open(self._endpoint)
+            sent_at = boottime_ms()
+            seconds, micros = await self._connection.call("TIME")
+            self._ahead = int(seconds) * 1000 + int(micros) // 1000 - sent_at
+        return self._connection
+
+    def abort(self) -> None:
+        if self._connection is not None:
+            self._connection.abort()
+
+
+async def _eval(connection: Connection, script: Script, keys: list[str], *arguments: str) -> Any:
+    try:
+        return await connection.call("EVALSHA", script.sha, len(keys), *keys, *arguments)
+    except ServerError as error:
+        if not str(error).startswith("NOSCRIPT"):
+            raise
+        return await connection.call("EVAL", script.source, len(keys), *keys, *arguments)
+
+
+BUCKETS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+
+
+class RoundTrips:
+    """How long the answered requests took, and how many were not answered: a histogram since this process began."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BUCKETS_MS) + 1)
+        self._total_ms = 0
+        self._failed = 0
+
+    def took(self, ms: int) -> None:
+        self._counts[bisect_left(BUCKETS_MS, ms)] += 1
+        self._total_ms += ms
+
+    def failed(self) -> None:
+        self._failed += 1
+
+    def as_dict(self) -> dict[str, Any]:
+        """`counts` of each bucket alone, the last without an upper bound."""
+        return {"counts": self._counts, "total_ms": self._total_ms, "failed": self._failed}
