@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from rectbot.alerts.alertmanager import render_native
+from rectbot.stack.allowlist import DEFAULT, parse, render
 from servers import free_port
 
 T = TypeVar("T")
@@ -118,13 +119,14 @@ class Proxy:
         return f"https://{host}:{self.port}{path}"
 
 
-def lay_out_proxy(folder: Path, upstream_port: int, port: int) -> list[str]:
+def lay_out_proxy(folder: Path, upstream_port: int, port: int, allow: Sequence[str] = ()) -> list[str]:
     """nginx's files in `folder`, around the committed nginx.conf; gives the command that runs it."""
     (folder / "engine").mkdir(parents=True, exist_ok=True)
     (folder / "nginx.conf").symlink_to(CONFIG / "pushgateway" / "nginx.conf")
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
     upstream = f"upstream pushgateway {{ server 127.0.0.1:{upstream_port}; }}\n"
+    (folder / "allowlist.conf").write_text(render(parse(allow) if allow else DEFAULT))
     (folder / "engine" / "http.conf").write_text(upstream + paths)
     (folder / "engine" / "server.conf").write_text(f"listen 127.0.0.1:{port} ssl;\n")
     password_hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
@@ -137,18 +139,13 @@ def lay_out_proxy(folder: Path, upstream_port: int, port: int) -> list[str]:
 
 
 @contextmanager
-def push_proxy(folder: Path, upstream_port: int, allow: str | None = None) -> Iterator[Proxy]:
+def push_proxy(folder: Path, upstream_port: int, allow: Sequence[str] = ()) -> Iterator[Proxy]:
     """nginx with the committed policy in front of a Pushgateway. A tls.crt that is in `folder` is used.
 
-    With `allow`, that address is allowed in place of 127.0.0.1.
+    With `allow`, these addresses are allowed in place of the default.
     """
     port = free_port()
-    command = lay_out_proxy(folder, upstream_port, port)
-    if allow:
-        config = folder / "nginx.conf"
-        edited = changed(config.read_text(), {"allow 127.0.0.1;": f"allow {allow};"})
-        config.unlink()
-        config.write_text(edited)
+    command = lay_out_proxy(folder, upstream_port, port, allow)
     log = folder / "nginx.log"
     with running(command, log, lambda: _listens(port)):
         yield Proxy(port, folder / "tls.crt", log)

@@ -55,17 +55,20 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", "hosts", multiple=True, metavar="NAME", help="Further name or address for the certificate.")
+@click.option(
+    "--allow", multiple=True, metavar="ADDRESS", help="Who may push: an address or network; replaces the list."
+)
 @click.option("--rotate", type=click.Choice(["push", "redis", "tls"]), help="Replace one secret.")
-def init(hosts: tuple[str, ...], rotate: str | None) -> None:
+def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None) -> None:
     """Make .env with fresh secrets, the certificate and the push password's hash.
 
-    Run again, it changes nothing and says so. All files are 0600 and git-ignored. After --rotate restart the stack
+    Run again, it changes nothing and says so. All secrets are 0600 and git-ignored. After --rotate restart the stack
     ('rectbot down', 'rectbot up'), and carry the new secret to the other host.
     """
     from rectbot.stack.init import init as make
     from rectbot.stack.layout import Layout
 
-    for line in make(Layout.of(_settings()), hosts, rotate):
+    for line in make(Layout.of(_settings()), hosts, rotate, allow):
         click.echo(f"init: {line}")
 
 

@@ -66,7 +66,7 @@ class Stack:
         """A home with what git holds, and nothing else."""
         home.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / ".env.example", home)
-        ignored = shutil.ignore_patterns("tls.crt", "tls.key", "htpasswd")
+        ignored = shutil.ignore_patterns("tls.crt", "tls.key", "htpasswd", "allowlist.conf")
         shutil.copytree(ROOT / "docker", home / "docker", ignore=ignored)
         return cls(home)
 

@@ -243,3 +243,12 @@ def test_the_files_for_docker_compose_make_a_valid_configuration(tmp_path: Path)
     (tmp_path / "engine" / "server.conf").write_text((engine / "server.conf").read_text())
     check = subprocess.run([*command, "-t"], capture_output=True, text=True, check=False)
     assert "test is successful" in check.stderr, check.stderr
+
+
+def test_the_allowlist_of_init_is_what_nginx_obeys(tmp_path: Path) -> None:
+    """An address, a network, and one of IPv6, which nginx must at least take."""
+    allow = ["127.0.0.1", "127.0.5.0/28", "2001:db8::/64"]
+    with pushgateway(tmp_path) as behind, push_proxy(tmp_path / "nginx", behind, allow) as proxy:
+        stack = Stack(proxy, behind)
+        for source, status in {"127.0.0.1": 200, "127.0.5.15": 200, "127.0.5.16": 403, "127.0.0.2": 403}.items():
+            assert stack.ask("PUT", "/metrics/job/listed", RIGHT, source=source) == status, source

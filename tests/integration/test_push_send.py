@@ -86,7 +86,7 @@ def test_the_password_is_wrong_or_missing(password: str | None, hint: str, proxy
 
 def test_the_address_is_not_allowed(behind: int, tmp_path: Path) -> None:
     """The proxy with an allowlist that does not have us, as on a host whose address has changed."""
-    with push_proxy(tmp_path / "nginx", behind, allow="192.0.2.1") as strict:
+    with push_proxy(tmp_path / "nginx", behind, allow=["192.0.2.1"]) as strict:
         code, text = failure(settings_for(strict))
     assert code is PushExit.FORBIDDEN
     assert "this host's address is not allowed" in text

@@ -96,7 +96,7 @@ def _explain_answer(response: urllib3.BaseHTTPResponse, target: Target) -> PushE
         case 403:
             code, text = (
                 PushExit.FORBIDDEN,
-                "this host's address is not allowed; add it to the proxy's nginx.conf",
+                "this host's address is not allowed; add it on the proxy's host with: rectbot init --allow ADDRESS",
             )
         case 400:
             code, text = PushExit.MALFORMED, f"not accepted: {said}"

@@ -60,6 +60,7 @@ def _nginx(settings: Settings, layout: Layout) -> None:
     folder, engine = layout.folder("nginx"), layout.folder("nginx", "engine")
     for name, target in {
         "nginx.conf": layout.monitoring / "pushgateway" / "nginx.conf",
+        "allowlist.conf": layout.allowlist,
         "htpasswd": layout.htpasswd,
         "tls.crt": layout.certificate,
         "tls.key": layout.private_key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import secrets
 from collections.abc import Iterator, Sequence
@@ -10,7 +11,7 @@ import bcrypt
 from dotenv import dotenv_values
 
 from rectbot.errors import ConfigError
-from rectbot.stack import certificate
+from rectbot.stack import allowlist, certificate
 from rectbot.stack.layout import Layout, read_text, write_private
 
 PUSH_USER = "prom"
@@ -24,16 +25,23 @@ _GENERATED = {
 ROTATABLE = ("push", "redis", "tls")
 
 
-def init(layout: Layout, hosts: Sequence[str] = (), rotate: str | None = None) -> Iterator[str]:
+def init(
+    layout: Layout, hosts: Sequence[str] = (), rotate: str | None = None, allow: Sequence[str] = ()
+) -> Iterator[str]:
     """Makes what is missing and yields a line for each thing done; what is there stays as it is.
 
     `rotate` replaces one secret: `push` (password and htpasswd), `redis` or `tls`. `hosts` are further names for the
-    certificate. Every file written is 0600. Raises RectbotError when a file cannot be read or written.
+    certificate. `allow` replaces the addresses that may push, beside this machine's own; before it is given, Docker's
+    bridges may push too. Every file is 0600 but the allowlist, which holds no secret.
+
+    Raises ConfigError for a wrong argument, RectbotError when a file cannot be read or written.
     """
     if rotate is not None and rotate not in ROTATABLE:
         raise ConfigError(f"--rotate {rotate}: choose one of {', '.join(ROTATABLE)}")
+    allowed = allowlist.parse(allow)
     changed = False
-    for line in (*_env(layout, rotate), *_tls(layout, hosts, rotate == "tls"), *_htpasswd(layout)):
+    made = (_env(layout, rotate), _tls(layout, hosts, rotate == "tls"), _htpasswd(layout), _allowlist(layout, allowed))
+    for line in itertools.chain(*made):
         changed = True
         yield line
     if not changed:
@@ -97,6 +105,16 @@ def _htpasswd(layout: Layout) -> Iterator[str]:
     # nginx asks libcrypt, which knows bcrypt as $2b$ and $2y$; htpasswd(1) writes $2y$.
     write_private(layout.htpasswd, f"{user}:{digest.replace('$2b$', '$2y$', 1)}\n")
     yield f"{'replaced' if there else 'wrote'} {layout.htpasswd} (user {user}, bcrypt)"
+
+
+def _allowlist(layout: Layout, allowed: Sequence[allowlist.Network]) -> Iterator[str]:
+    path = layout.allowlist
+    there = path.exists()
+    wanted = allowlist.with_loopback(allowed) if allowed else allowlist.DEFAULT
+    if there and (not allowed or set(allowlist.read(path)) == set(wanted)):
+        return
+    write_private(path, allowlist.render(wanted), mode=0o644)
+    yield f"{'replaced' if there else 'wrote'} {path} (may push: {', '.join(map(allowlist.shown, wanted))})"
 
 
 def _admits(text: str, user: str, password: str) -> bool:

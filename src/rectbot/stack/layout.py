@@ -54,6 +54,11 @@ class Layout:
         """Who may push: user and bcrypt hash."""
         return self.monitoring / "pushgateway" / "htpasswd"
 
+    @property
+    def allowlist(self) -> Path:
+        """From which addresses one may push."""
+        return self.monitoring / "pushgateway" / "allowlist.conf"
+
     def folder(self, *parts: str) -> Path:
         """A folder under `var`, made if missing, for this user only."""
         path = self.var.joinpath(*parts)
@@ -79,17 +84,17 @@ class Layout:
         return Path(tempfile.gettempdir()) / f"rectbot-{os.getuid()}-{digest}.sock"
 
 
-def write_private(path: Path, text: str) -> None:
-    """Replaces a file atomically, readable by its owner only (0600).
+def write_private(path: Path, text: str, mode: int = 0o600) -> None:
+    """Replaces a file atomically, readable by its owner only unless `mode` says otherwise.
 
     Raises RectbotError when the folder cannot be written or the disk is full; the old file is then still whole.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            os.fchmod(file.fileno(), 0o600)
+            os.fchmod(file.fileno(), mode)
             file.write(text)
             file.flush()
             os.fsync(file.fileno())

@@ -72,8 +72,9 @@ def _check_secrets(settings: Settings, layout: Layout) -> None:
     for name in ("redis_password", "pushgateway_password"):
         if getattr(settings, name) is None:
             raise ConfigError(f"{layout.env_file}: {name.upper()} is not set; run 'rectbot init'")
-    if not _readable(layout.htpasswd):
-        raise ConfigError(f"{layout.htpasswd}: is missing or unreadable; run 'rectbot init'")
+    for path in (layout.htpasswd, layout.allowlist):
+        if not _readable(path):
+            raise ConfigError(f"{path}: is missing or unreadable; run 'rectbot init'")
 
 
 def _readable(path: Path) -> bool:
