@@ -53,6 +53,8 @@ class Settings(BaseSettings):
     renew_interval_ms: int | None = Field(default=None, ge=1)
     hb_ttl_sec: float = Field(default=90, gt=0)
     failback_delay_sec: float = Field(default=30, ge=0)
+    failback_max_sec: float = Field(default=3_600, ge=0)
+    login_budget: int = Field(default=500, ge=20)
     stop_timeout_ms: int | None = Field(default=None, ge=1)
     leader_lock_key: str = "rectbot:leader"
     hb_prefix: str = "rectbot:hb:"

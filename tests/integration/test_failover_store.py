@@ -5,84 +5,32 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
+from lease_sites import TTL_MS, Sites, sites_on
 from rectbot.errors import ConfigError
 from rectbot.failover import FailoverConfig, RedisLeaseStore, StoreUnavailable, open_store
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.messages import (
     Campaign,
-    Granted,
     Lost,
     Refused,
     Release,
     Released,
     Renew,
     Renewed,
-    Reply,
-    Request,
 )
 from servers import PASSWORD, RedisServer, free_port
-
-TTL_MS = 600
-
-
-class Site:
-    """A site's view of the store."""
-
-    def __init__(self, redis: RedisServer, name: str, **changes: Any) -> None:
-        self.config = FailoverConfig(
-            site=name,
-            priority=("a", "b", "c"),
-            lock_ttl_ms=TTL_MS,
-            **{"failback_delay_sec": 0.2} | changes,
-        ).validate()
-        self.store = open_store(self.config, port=redis.port, password=PASSWORD)
-
-    async def ask(self, request: Request) -> Reply:
-        try:
-            return await self.store.request(request, boottime_ms() + 2_000)
-        except (
-            StoreUnavailable
-        ):  # what a restarted server does to the connection that we had; the runner asks again too
-            return await self.store.request(request, boottime_ms() + 2_000)
-
-    async def campaign(self, *, eligible: bool = True, epoch_seen: int = 0) -> Reply:
-        return await self.ask(Campaign(eligible, epoch_seen))
-
-    async def win(self) -> int:
-        reply = await self.campaign()
-        assert isinstance(reply, Granted), reply
-        return reply.epoch
-
-    async def campaign_until_granted(self) -> int:
-        while True:
-            match await self.campaign():
-                case Granted(epoch):
-                    return epoch
-                case Refused(wait_ms=wait_ms):
-                    await asyncio.sleep((wait_ms if wait_ms is not None else 20) / 1000)
-
-
-Sites = Callable[..., Site]
 
 
 @pytest.fixture
 async def site(redis: RedisServer) -> AsyncIterator[Sites]:
     """Makes sites on a Redis that knows that it is new."""
-    made: list[Site] = []
-
-    def make(name: str, **changes: Any) -> Site:
-        made.append(Site(redis, name, **changes))
-        return made[-1]
-
-    assert await make("c").store.initialise()
-    yield make
-    for each in made:
-        await each.store.close()
+    async with sites_on(redis) as make:
+        yield make
 
 
 async def test_the_lock_holds_what_the_contract_says(site: Sites, redis: RedisServer) -> None:

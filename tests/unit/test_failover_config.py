@@ -42,6 +42,8 @@ def test_the_derived_times_of_any_ttl_are_valid(ttl_ms: int) -> None:
         ({"stop_timeout_ms": 80_000}, "STOP_TIMEOUT_MS=80000"),
         ({"stop_timeout_ms": 100_000}, "STOP_TIMEOUT_MS=100000, so at most 0"),
         ({"hb_ttl_sec": 60}, "HB_TTL_SEC=60.*LOCK_TTL_MS=90000"),
+        ({"failback_max_sec": 29}, "FAILBACK_MAX_SEC=29.*FAILBACK_DELAY_SEC=30"),
+        ({"login_budget": 19}, "LOGIN_BUDGET=19"),
     ],
 )
 def test_a_wrong_combination_is_refused_with_its_rule(changes: dict[str, Any], words: str) -> None:
@@ -74,9 +76,21 @@ def test_settings_become_a_configuration() -> None:
     assert failover_config(Settings(), observer=True).site == ""
 
 
-def test_a_lock_key_alone_would_share_the_heartbeats() -> None:
-    with pytest.raises(ConfigError, match="HB_PREFIX"):
-        failover_config(Settings(site_id="oci", leader_lock_key="other:leader"))
+def test_a_lock_key_alone_is_allowed_with_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    config = failover_config(Settings(site_id="oci", leader_lock_key="other:leader"))
+    assert config.lock_key == "other:leader"
+    assert "HB_PREFIX" in caplog.text
+    caplog.clear()
+    failover_config(Settings(site_id="oci", leader_lock_key="other:leader", hb_prefix="other:hb:"))
+    failover_config(Settings(site_id="oci"))
+    assert caplog.text == ""
+
+
+@pytest.mark.parametrize("budget", [20, 21, 500, 1_000])
+def test_no_day_sees_more_logins_than_the_budget(budget: int) -> None:
+    config = FailoverConfig(site="oci", login_budget=budget).validate()
+    assert config.login_burst + 24 * 3_600_000 / config.login_ms <= budget
+    assert config.login_burst + 24 * 3_600_000 / config.login_ms > budget - 1
 
 
 @pytest.mark.parametrize(

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
-from rectbot.errors import ConfigError
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.store import RedisLeaseStore, open_store
 
 if TYPE_CHECKING:
     from rectbot.settings import Settings
 
+_log = logging.getLogger(__name__)
 _DEFAULT_LOCK, _DEFAULT_BEATS = "rectbot:leader", "rectbot:hb:"
 
 
@@ -20,8 +21,8 @@ def failover_config(settings: Settings, *, observer: bool = False) -> FailoverCo
     Raises ConfigError for a wrong combination of settings.
     """
     if (settings.leader_lock_key != _DEFAULT_LOCK) != (settings.hb_prefix != _DEFAULT_BEATS):
-        raise ConfigError(
-            "LEADER_LOCK_KEY and HB_PREFIX go together: change both, or two bots would share the one that you left"
+        _log.warning(
+            "only one of LEADER_LOCK_KEY and HB_PREFIX is changed: a second bot on this Redis would share the other"
         )
     config = FailoverConfig(
         site="" if observer else settings.site_id or "",
@@ -32,6 +33,8 @@ def failover_config(settings: Settings, *, observer: bool = False) -> FailoverCo
         renew_interval_ms=settings.renew_interval_ms or 0,
         hb_ttl_sec=settings.hb_ttl_sec,
         failback_delay_sec=settings.failback_delay_sec,
+        failback_max_sec=max(settings.failback_max_sec, settings.failback_delay_sec),
+        login_budget=settings.login_budget,
         stop_timeout_ms=settings.stop_timeout_ms or 0,
     )
     return config if observer else config.validate()

@@ -1,0 +1,66 @@
+"""Sites as a lease store sees them: their requests, without protocol or workload."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from rectbot.failover import FailoverConfig, StoreUnavailable, open_store
+from rectbot.failover.clock import boottime_ms
+from rectbot.failover.messages import Campaign, Granted, Refused, Reply, Request
+from servers import PASSWORD, RedisServer
+
+TTL_MS = 600
+
+
+class Site:
+    """A site's view of the store."""
+
+    def __init__(self, redis: RedisServer, name: str, **changes: Any) -> None:
+        given: dict[str, Any] = {"lock_ttl_ms": TTL_MS, "failback_delay_sec": 0.2}
+        self.config = FailoverConfig(site=name, priority=("a", "b", "c"), **given | changes).validate()
+        self.store = open_store(self.config, port=redis.port, password=PASSWORD)
+
+    async def ask(self, request: Request) -> Reply:
+        try:
+            return await self.store.request(request, boottime_ms() + 2_000)
+        except (
+            StoreUnavailable
+        ):  # what a restarted server does to the connection that we had; the runner asks again too
+            return await self.store.request(request, boottime_ms() + 2_000)
+
+    async def campaign(self, *, eligible: bool = True, epoch_seen: int = 0) -> Reply:
+        return await self.ask(Campaign(eligible, epoch_seen))
+
+    async def win(self) -> int:
+        reply = await self.campaign()
+        assert isinstance(reply, Granted), reply
+        return reply.epoch
+
+    async def campaign_until_granted(self) -> int:
+        while True:
+            match await self.campaign():
+                case Granted(epoch):
+                    return epoch
+                case Refused(wait_ms=wait_ms):
+                    await asyncio.sleep((wait_ms if wait_ms is not None else 20) / 1000)
+
+
+Sites = Callable[..., Site]
+
+
+@asynccontextmanager
+async def sites_on(redis: RedisServer) -> AsyncIterator[Sites]:
+    """Makes sites on a Redis that knows that it is new."""
+    made: list[Site] = []
+
+    def make(name: str, **changes: Any) -> Site:
+        made.append(Site(redis, name, **changes))
+        return made[-1]
+
+    assert await make("c").store.initialise()
+    yield make
+    for each in made:
+        await each.store.close()
