@@ -85,7 +85,7 @@ def decode_outcome(answer: dict[str, Any]) -> Outcome:
 
 def decode_snapshot(found: dict[str, Any]) -> Snapshot:
     now = found["now"]
-    counts = found["counts"]
+    counts = found["counts"] or []  # Lua cannot tell an empty list from an empty object
     return Snapshot(
         leader=_leader(found["lock"], found["left"]),
         sites={
