@@ -192,6 +192,80 @@ def failover_run(command: tuple[str, ...], **options: Any) -> None:
     become_agent(_settings(), command, ChildOptions(**options))
 
 
+def _order(act: str, site: str = "", why: str = "", for_ms: int | None = None) -> Any:
+    from rectbot.failover.messages import Command
+
+    return Command(act, "", why, site, for_ms)  # type: ignore[arg-type]
+
+
+_why = click.option("--why", default="", metavar="TEXT", help="The reason, for the history.")
+_as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
+
+
+@failover.command("status")
+@_as_json
+def failover_status(as_json: bool) -> None:
+    """Who leads, who stands by, who waits and why, and what operators have ordered."""
+    from rectbot.failover.console import show_status
+
+    show_status(_settings(), click.echo, as_json=as_json)
+
+
+@failover.command("history")
+@click.option("-n", "--count", default=30, show_default=True, type=click.IntRange(1, 10_000), help="How many events.")
+@_as_json
+def failover_history(count: int, as_json: bool) -> None:
+    """The last events, newest last: who led when, why it changed, who ordered what."""
+    from rectbot.failover.console import show_history
+
+    show_history(_settings(), click.echo, count, as_json=as_json)
+
+
+@failover.command("switch")
+@click.argument("site")
+@click.option("--wait", type=_SECONDS, help="How long to wait for it; without it, twice LOCK_TTL_MS.")
+@_why
+def failover_switch(site: str, wait: float | None, why: str) -> None:
+    """Hand the lead over to SITE, and wait until it leads. It keeps the lead until it loses it, or the next switch."""
+    from rectbot.failover.console import switch
+
+    switch(_settings(), click.echo, _order("switch", site, why), wait)
+
+
+@failover.command("hold")
+@click.option("--for", "duration", metavar="TIME", help="For example 30m or 2h; without it, until 'unhold'.")
+@_why
+def failover_hold(duration: str | None, why: str) -> None:
+    """No automatic moves: only the site that leads now may lead, even after a crash. A switch is obeyed."""
+    from rectbot.failover.console import order, parse_duration
+
+    order(_settings(), click.echo, _order("hold", "", why, parse_duration(duration) if duration else None))
+
+
+@failover.command("unhold")
+@_why
+def failover_unhold(why: str) -> None:
+    """Allow automatic moves again."""
+    from rectbot.failover.console import order
+
+    order(_settings(), click.echo, _order("unhold", "", why))
+
+
+def _drain_command(act: str, explanation: str) -> None:
+    @failover.command(act, help=explanation)
+    @click.argument("site", required=False)
+    @_why
+    def drain(site: str | None, why: str) -> None:
+        from rectbot.failover.console import order, own_site
+
+        settings = _settings()
+        order(settings, click.echo, _order(act, own_site(settings, site), why))
+
+
+_drain_command("drain", "SITE (without it: this site) gives up the lead and does not lead until 'undrain'.")
+_drain_command("undrain", "SITE (without it: this site) may lead again.")
+
+
 class _Push(click.Command):
     """Ends its help with the exit codes of a failed push."""
 

@@ -1,0 +1,180 @@
+"""The failover as text, and what the command line calls for it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TypeVar
+
+from rectbot.errors import ConfigError
+from rectbot.failover.config import FailoverConfig
+from rectbot.failover.events import Event, Site, Snapshot
+from rectbot.failover.messages import Command
+from rectbot.failover.operator import follow_switch, perform
+from rectbot.failover.store import LeaseStore
+from rectbot.failover.wiring import failover_config, open_store_from_settings
+
+if TYPE_CHECKING:
+    from rectbot.settings import Settings
+
+T = TypeVar("T")
+Say = Callable[[str], None]
+
+_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_FOREVER_S = 10 * 365 * 86_400
+_DONE = {
+    "hold": "no automatic moves",
+    "unhold": "automatic moves again",
+    "drain": "{site} does not lead any more",
+    "undrain": "{site} may lead again",
+}
+_WAS_SO = {
+    "hold": "no automatic moves",
+    "unhold": "there was no hold",
+    "drain": "{site} was drained already",
+    "undrain": "{site} was not drained",
+}
+
+
+def show_status(settings: Settings, say: Say, *, as_json: bool = False) -> None:
+    """`rectbot failover status`."""
+    snapshot = _with_store(settings, lambda store, _: store.snapshot())
+    if as_json:
+        say(json.dumps(snapshot.as_dict(), ensure_ascii=False, indent=2))
+        return
+    for line in describe(snapshot, settings.failover_priority):
+        say(line)
+
+
+def show_history(settings: Settings, say: Say, count: int, *, as_json: bool = False) -> None:
+    """`rectbot failover history`; as JSON one event a line, oldest first."""
+    for event in _with_store(settings, lambda store, _: store.events(count)):
+        say(json.dumps(asdict(event), ensure_ascii=False) if as_json else describe_event(event))
+
+
+def switch(settings: Settings, say: Say, command: Command, patience_s: float | None) -> None:
+    """`rectbot failover switch`: returns when the site leads. Raises RectbotError when it does not."""
+
+    async def act(store: LeaseStore, config: FailoverConfig) -> None:
+        changed = await perform(store, config, command)
+        patience = 2 * config.lock_ttl_ms / 1000 if patience_s is None else patience_s
+        began = time.monotonic()
+        snapshot = await follow_switch(store, command.site, patience, say)
+        assert snapshot.leader is not None
+        how = f"after {time.monotonic() - began:.1f} s" if changed else "already"
+        say(f"{command.site} leads with epoch {snapshot.leader.epoch}, {how}")
+        say("it keeps the lead from preferred sites until it loses it, or until the next switch")
+
+    _with_store(settings, act)
+
+
+def order(settings: Settings, say: Say, command: Command) -> None:
+    """`rectbot failover hold, unhold, drain, undrain`."""
+
+    async def act(store: LeaseStore, config: FailoverConfig) -> Snapshot | None:
+        changed = await perform(store, config, command)
+        say((_DONE if changed else _WAS_SO)[command.act].format(site=command.site))
+        return await store.snapshot() if command.act == "hold" else None
+
+    snapshot = _with_store(settings, act)
+    if snapshot is not None and snapshot.hold is not None and snapshot.hold.site:
+        say(f"only {snapshot.hold.site}, which leads now, may lead; a switch is obeyed")
+    elif snapshot is not None:
+        say("nobody leads now, and nobody will, until 'rectbot failover unhold' or 'switch'")
+
+
+def own_site(settings: Settings, site: str | None) -> str:
+    """The site that is meant when none is named. Raises ConfigError when that is not known."""
+    if site or settings.site_id:
+        return site or settings.site_id or ""
+    raise ConfigError(f"which site? Name one of {', '.join(settings.failover_priority)}, or set SITE_ID")
+
+
+def parse_duration(text: str) -> int:
+    """Milliseconds of `90s`, `30m`, `2h` or `1d`. Raises ConfigError for anything else."""
+    try:
+        ms = round(float(text[:-1]) * _UNITS[text[-1:]] * 1000)
+    except (ValueError, KeyError, OverflowError):
+        ms = 0
+    if ms < 1 or ms > _FOREVER_S * 1000:
+        raise ConfigError(f"{text!r} is not a duration: write for example 90s, 30m, 2h or 1d")
+    return ms
+
+
+def _with_store(settings: Settings, act: Callable[[LeaseStore, FailoverConfig], Awaitable[T]]) -> T:
+    async def run() -> T:
+        config = failover_config(settings, observer=True)
+        store = open_store_from_settings(settings, config)
+        try:
+            return await act(store, config)
+        finally:
+            await store.close()
+
+    return asyncio.run(run())
+
+
+def describe(snapshot: Snapshot, priority: tuple[str, ...]) -> Iterator[str]:
+    """The state for people, a line each."""
+    leader = snapshot.leader
+    if leader is None:
+        yield f"leader    nobody (the last epoch was {snapshot.epoch})"
+    else:
+        left = leader.lease_remaining_ms / 1000
+        yield f"leader    {leader.site}, epoch {leader.epoch}, since {leader.since}"
+        yield f"lease     {left:.1f} s left unless renewed"
+        yield f"process   {leader.owner}"
+    if snapshot.suspended_ms:
+        yield (
+            f"waiting   nobody is granted the lead for {snapshot.suspended_ms / 1000:.1f} s:"
+            " the store may have lost its memory, and a lease with it"
+        )
+    yield from _orders(snapshot)
+    again = f"; the next one in {_duration(snapshot.next_login_s)}" if snapshot.next_login_s else ""
+    yield f"logins    {snapshot.logins_left} left at once{again}"
+    yield f"{'site':<12}{'heartbeat':<14}state"
+    for name in priority:
+        site = snapshot.sites.get(name)
+        age = f"{site.heartbeat_age_s:.1f} s ago" if site else "none"
+        yield f"{name:<12}{age:<14}{_state(snapshot, name, site)}"
+
+
+def _orders(snapshot: Snapshot) -> Iterator[str]:
+    if snapshot.hold is not None:
+        until = (
+            "until unhold" if snapshot.hold.remaining_s > _FOREVER_S else f"for {_duration(snapshot.hold.remaining_s)}"
+        )
+        yield f"hold      only {snapshot.hold.site or 'nobody'} may lead, {until} ({snapshot.hold.why})"
+    if snapshot.switch_to:
+        yield f"switch    to {snapshot.switch_to}, under way"
+    if snapshot.pinned:
+        yield f"pinned    {snapshot.pinned} keeps the lead from preferred sites: an operator switched to it"
+
+
+def _state(snapshot: Snapshot, name: str, site: Site | None) -> str:
+    if site is None:
+        return snapshot.drained.get(name, "") or "not running, or cut off from Redis"
+    if snapshot.leader is not None and snapshot.leader.site == name:
+        return "leads" + ("" if site.serving else ", and does not serve (yet)")
+    if name in snapshot.drained:
+        return snapshot.drained[name]
+    if site.eligible:
+        damped = f", damped for {_duration(site.damped_s)} after {site.losses} losses" if site.damped_s else ""
+        return f"stands by{damped}"
+    return "sits out after a failure, or is stopping" if site.waits == "ineligible" else "silent"
+
+
+def describe_event(event: Event) -> str:
+    """One line of history, in local time."""
+    moment = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(event.time))
+    why = f"  {event.why}" if event.why else ""
+    return f"{moment}  {event.kind:<20} {event.site or '-':<12} epoch {event.epoch:<5}{why}  [{event.owner}]"
+
+
+def _duration(seconds: float) -> str:
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
