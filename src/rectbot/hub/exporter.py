@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from rectbot.failover.events import Snapshot
+from rectbot.failover.link import BUCKETS_MS
 
 
 class _Collected(Collector):
@@ -30,27 +32,76 @@ def _metrics(snapshot: Snapshot | None, priority: tuple[str, ...]) -> Iterator[M
     yield _gauge("rectbot_redis_up", "1 while the hub can read the failover's state from Redis.", snapshot is not None)
     if snapshot is None:
         return  # no value is better than an old one
-    leader = snapshot.leader
-    is_leader = _by_site("rectbot_failover_leader", "1 for the site that holds the lease.")
-    eligible = _by_site("rectbot_failover_site_eligible", "1 for a site that may lead.")
-    rank = _by_site("rectbot_failover_site_priority", "Rank of a site; 0 is the most preferred.")
-    age = _by_site(
-        "rectbot_failover_heartbeat_age_seconds", "Seconds since a site's last heartbeat; absent without one."
-    )
-    for place, name in enumerate(priority):
-        site = snapshot.sites.get(name)
-        is_leader.add_metric([name], float(leader is not None and leader.site == name))
-        eligible.add_metric([name], float(site is not None and site.eligible))
-        rank.add_metric([name], place)
-        if site is not None and site.heartbeat_age_s is not None:
-            age.add_metric([name], site.heartbeat_age_s)
-    yield from (is_leader, eligible, rank, age)
-    if leader is not None:
-        yield _gauge("rectbot_failover_epoch", "Fencing token of the current lease.", leader.epoch)
-        remaining = leader.lease_remaining_ms / 1000
+    yield from _sites(snapshot, priority)
+    yield from _renewals(snapshot)
+    yield from _counters(snapshot)
+    if snapshot.leader is not None:
+        remaining = snapshot.leader.lease_remaining_ms / 1000
         yield _gauge(
             "rectbot_failover_lease_remaining_seconds", "Seconds until the lease ends unless renewed.", remaining
         )
+    yield _gauge("rectbot_failover_epoch", "Fencing token of the last lease that was granted.", snapshot.epoch)
+    yield _gauge("rectbot_failover_suspended_seconds", "For so long no lease is granted.", snapshot.suspended_ms / 1000)
+    yield _gauge("rectbot_failover_hold", "1 while an operator allows no automatic moves.", snapshot.hold is not None)
+    yield _gauge("rectbot_failover_logins_left", "Logins left in the budget, at once.", snapshot.logins_left)
+
+
+def _sites(snapshot: Snapshot, priority: tuple[str, ...]) -> Iterator[Metric]:
+    is_leader = _by_site("rectbot_failover_leader", "1 for the site that holds the lease.")
+    eligible = _by_site("rectbot_failover_site_eligible", "1 for a site that may lead.")
+    rank = _by_site("rectbot_failover_site_priority", "Rank of a site; 0 is the most preferred.")
+    drained = _by_site("rectbot_failover_site_drained", "1 for a site that an operator does not want to lead.")
+    damped = _by_site("rectbot_failover_site_damped_seconds", "For so long a site leaves the lead to others.")
+    age = _by_site(
+        "rectbot_failover_heartbeat_age_seconds", "Seconds since a site's last heartbeat; absent without one."
+    )
+    serving = _by_site("rectbot_failover_serving", "1 while the leader's workload is well; absent for other sites.")
+    for place, name in enumerate(priority):
+        site = snapshot.sites.get(name)
+        is_leader.add_metric([name], float(snapshot.leader is not None and snapshot.leader.site == name))
+        eligible.add_metric([name], float(site is not None and site.eligible))
+        rank.add_metric([name], place)
+        drained.add_metric([name], float(name in snapshot.drained))
+        damped.add_metric([name], site.damped_s if site is not None else 0)
+        if site is not None:
+            age.add_metric([name], site.heartbeat_age_s)
+            if site.serving is not None:
+                serving.add_metric([name], float(site.serving))
+    yield from (is_leader, eligible, rank, drained, damped, age, serving)
+
+
+def _renewals(snapshot: Snapshot) -> Iterator[Metric]:
+    """What each site has measured itself and sent along with its heartbeats."""
+    duration = HistogramMetricFamily(
+        "rectbot_failover_renewal_duration_seconds",
+        "From the sending of a renewal to its answer, as the site measured it.",
+        labels=["site"],
+    )
+    failed = CounterMetricFamily(
+        "rectbot_failover_renewals_failed", "Renewals that were not answered in time.", labels=["site"]
+    )
+    bounds = [str(bound / 1000) for bound in BUCKETS_MS] + ["+Inf"]
+    for name, site in snapshot.sites.items():
+        if site.renewals is not None:
+            buckets = list(zip(bounds, accumulate(site.renewals.counts), strict=True))
+            duration.add_metric([name], buckets, site.renewals.total_s)
+            failed.add_metric([name], site.renewals.failed)
+    yield from (duration, failed)
+
+
+def _counters(snapshot: Snapshot) -> Iterator[Metric]:
+    """What the store has counted since it has its data."""
+    events = CounterMetricFamily(
+        "rectbot_failover_events", "Events by kind, and by the site they are about.", labels=["kind", "site"]
+    )
+    logins = CounterMetricFamily("rectbot_failover_logins", "Logins of the workload.", labels=["site"])
+    for name, count in sorted(snapshot.counts.items()):
+        kind, _, site = name.partition(":")
+        if kind == "login":
+            logins.add_metric([site], count)
+        else:
+            events.add_metric([kind, site], count)
+    yield from (events, logins)
 
 
 def _by_site(name: str, text: str) -> GaugeMetricFamily:
