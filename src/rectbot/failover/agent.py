@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from rectbot.failover.child import ChildOptions
+    from rectbot.failover.config import FailoverConfig
     from rectbot.settings import Settings
 
 _PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # what a program may mean something by
@@ -36,17 +37,28 @@ def become_agent(settings: Settings, command: Sequence[str], options: ChildOptio
         os.execvp(command[0], list(command))  # noqa: S606
     config = failover_config(settings)
     open_store_from_settings(settings, config)  # so that a wrong URL is told now
-    plan = {
+    arguments = agent_command(plan(config, store_options(settings), command, options))
+    _flush()
+    os.execv(arguments[0], arguments)  # noqa: S606
+
+
+def plan(config: FailoverConfig, store: dict[str, Any], command: Sequence[str], options: ChildOptions) -> int:
+    """What the agent is to do, in memory that only its heir can read; returns the descriptor, which is inherited."""
+    words = {
         "config": {name: getattr(config, name) for name in config.__slots__},
-        "store": store_options(settings),
+        "store": store,
         "command": list(command),
         "options": {name: getattr(options, name) for name in options.__slots__},
     }
-    memory = os.memfd_create("rectbot", 0)  # inherited
-    os.write(memory, json.dumps(plan, default=str).encode())
+    memory = os.memfd_create("rectbot", 0)
+    os.write(memory, json.dumps(words, default=str).encode())
     os.lseek(memory, 0, os.SEEK_SET)
-    _flush()
-    os.execv(sys.executable, [sys.executable, "-I", "-S", __file__, str(memory)])  # noqa: S606
+    return memory
+
+
+def agent_command(memory: int) -> list[str]:
+    """The command line of an agent that inherits this descriptor."""
+    return [sys.executable, "-I", "-S", __file__, str(memory)]
 
 
 def _flush() -> None:

@@ -173,8 +173,10 @@ class RedisLeaseStore:
                 done, _ = await asyncio.wait({read}, timeout=silence)
                 if not done:
                     connection.send("PING")
-                    await asyncio.wait_for(asyncio.shield(read), silence)
-                message = await read
+                    done, _ = await asyncio.wait({read}, timeout=silence)  # wait_for() of 3.11 can swallow a cancel
+                if not done:
+                    raise TimeoutError
+                message = read.result()
             finally:
                 read.cancel()
             if message[0] == b"message" and message[2] != own:
