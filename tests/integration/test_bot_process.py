@@ -181,7 +181,7 @@ async def test_the_preferred_site_gets_the_lead_back(discord: Running, redis: Re
 async def test_a_wrong_token_ends_the_bot_with_one_line(discord: Running, redis: RedisServer, tmp_path: Path) -> None:
     secret = "a-token-that-is-wrong"
     async with site("xserver", discord, redis, tmp_path, token=secret) as xserver:
-        assert await asyncio.wait_for(xserver.process.wait(), 20) not in (0, None)
+        assert await asyncio.wait_for(xserver.process.wait(), 20) == 2
         last = xserver.log.splitlines()[-1]
     assert last.startswith("rectbot: ")
     assert "Discord refuses DISCORD_BOT_TOKEN" in last

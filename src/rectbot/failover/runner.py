@@ -23,7 +23,11 @@ _EXIT_LEASE_OVER = 75  # EX_TEMPFAIL of <sysexits.h>: a supervisor may start us 
 
 
 class WorkloadFailed(RectbotError):  # noqa: N818 (what happened)
-    """The workload cannot run at all, for instance because of a wrong token; another try would not help."""
+    """The workload ended. Exit code 2 when it cannot run at all, as with a wrong token: another try would not help."""
+
+    def __init__(self, reason: str, *, fatal: bool) -> None:
+        super().__init__(reason)
+        self.exit_code = 2 if fatal else 1
 
 
 async def run(
@@ -63,7 +67,7 @@ async def run_unguarded(workload: Workload, *, site: str = "", stop: asyncio.Eve
     try:
         await asyncio.wait({stopped, life}, return_when=asyncio.FIRST_COMPLETED)
         if life.done():
-            raise WorkloadFailed(life.result().reason)
+            raise WorkloadFailed(life.result().reason, fatal=life.result().fatal)
     finally:
         stopped.cancel()
         life.cancel()
@@ -161,7 +165,7 @@ class _Driver:
             case messages.Note(text=text, warning=warning):
                 _log.log(logging.WARNING if warning else logging.INFO, "%s: %s", self._config.site, text)
             case messages.Finish(error=error):
-                self._finish(WorkloadFailed(error) if error else None)
+                self._finish(WorkloadFailed(error, fatal=True) if error else None)
 
     async def _send(self, action: messages.Send) -> None:
         self._store.serving = self._workload.healthy if self._lease is not None else None

@@ -87,8 +87,8 @@ def _program_section(layout: Layout, program: Program, order: int, *, autostart:
         "environment": ",".join(f'{name}="{value}"' for name, value in environment.items()),
         "priority": str(order + 1),  # supervisord stops in the opposite order
         "autostart": str(autostart).lower(),
-        # A dead host does not rise by itself: only 'site start' brings a killed site back.
-        "autorestart": str(not is_site).lower(),
+        "autorestart": _restart(program.name),
+        "exitcodes": "2",
         "startsecs": "1",
         "startretries": "1000000",
         "stopwaitsecs": str(program.stop_seconds),
@@ -98,6 +98,12 @@ def _program_section(layout: Layout, program: Program, order: int, *, autostart:
         "stdout_logfile_backups": "1",
     }
     return _section(f"program:{program.name}", options)
+
+
+def _restart(name: str) -> str:
+    """A dead host does not rise by itself: only 'site start' does that. A bot whose settings are wrong stays down."""
+    kind = name.partition("-")[0]
+    return {"site": "false", "bot": "unexpected", "push": "unexpected"}.get(kind, "true")
 
 
 def _section(name: str, options: dict[str, str]) -> str:

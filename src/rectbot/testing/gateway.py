@@ -46,6 +46,7 @@ MAX_PAYLOAD_BYTES = 4096
 MAX_EVENTS, MAX_EVENTS_S = 120, 60.0
 HEARTBEAT_TOLERANCE = 1.5  # of the interval, then the connection counts as a zombie
 CLOSE_TIMEOUT_S = 1.0
+_ACK_DELAY_S = 0.02
 
 _numbers = itertools.count(1)
 
@@ -167,6 +168,9 @@ class Connection:
         self._beat.set()
         self.note("heartbeat", now, sequence=data)
         if self._discord.faults.of(self.site).ack_heartbeats:
+            # discord.py notes when it sent a heartbeat after the sending; over loopback the answer would overtake that,
+            # and the bot's latency be that of the heartbeat before.
+            await asyncio.sleep(_ACK_DELAY_S)
             await self.send({"op": HEARTBEAT_ACK, "s": None, "t": None, "d": None})
 
     async def _on_identify(self, data: Any, now: Moment) -> None:
