@@ -26,8 +26,9 @@ step begins with that deadline. Only the answer to the one request in flight cou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import (
@@ -86,8 +87,8 @@ class Pending:
     sent_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
+    # A tuple, not a dataclass: a changed copy costs a fifth, and the simulator makes millions.
     role: Role = Role.CANDIDATE
     epoch: int = 0  # of the lease that is held, else the highest seen
     running: bool = False  # the workload was started and is not known to be gone
@@ -145,8 +146,8 @@ def _on_deadline(state: State, now: int) -> Step:
         return state, ()
     late = now - state.deadline
     if state.role is Role.LEADER:
-        state = replace(state, role=Role.DRAINING, why="lease over", ending="renew-failed")
-    state = replace(state, deadline=None, pending=None)
+        state = state._replace(role=Role.DRAINING, why="lease over", ending="renew-failed")
+    state = state._replace(deadline=None, pending=None)
     return state, (Note(f"the lease of epoch {state.epoch} is over, {late} ms ago: killing the workload", True), Kill())
 
 
@@ -155,15 +156,15 @@ def _on_event(config: FailoverConfig, state: State, event: Event, now: int) -> S
         case Answered() | Failed():
             return _on_outcome(config, state, event, now)
         case Changed() if state.role in (Role.CANDIDATE, Role.LEADER):
-            state = replace(state, again=True) if state.pending else replace(state, next_at=now)
+            state = state._replace(again=True) if state.pending else state._replace(next_at=now)
         case LoggedIn(logins=new) if state.running:
-            state = replace(state, logins=Logins(state.logins.count + new.count, new.left))
+            state = state._replace(logins=Logins(state.logins.count + new.count, new.left))
         case WorkloadEnded(reason=reason, fatal=fatal) if state.role is Role.LEADER:
             return _on_workload_ended(config, state, reason, fatal, now)
         case WorkloadStopped() if state.running:
-            state = _begin_release(replace(state, running=False, deadline=None), now)
+            state = _begin_release(state._replace(running=False, deadline=None), now)
         case Stop(why=why) if not state.stopping:
-            return _on_stop(config, replace(state, stopping=True), why, now)
+            return _on_stop(config, state._replace(stopping=True), why, now)
     return state, ()
 
 
@@ -171,7 +172,7 @@ def _on_outcome(config: FailoverConfig, state: State, outcome: Answered | Failed
     pending = state.pending
     if pending is None or pending.id != outcome.id:
         return state, ()  # too late: things have moved on since it was asked
-    state = replace(state, pending=None)
+    state = state._replace(pending=None)
     if isinstance(outcome, Failed):
         return _on_failure(config, state, outcome.why, now)
     return _on_reply(config, state, pending, outcome.reply, now)
@@ -184,10 +185,10 @@ def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Rep
         case Refused():
             return _on_refused(config, state, reply, pending.sent_at, now)
         case Renewed() if state.role is Role.LEADER:
-            state = replace(state, logins=_untold(state.logins, pending.request))
+            state = state._replace(logins=_untold(state.logins, pending.request))
             return _on_renewed(config, state, reply, pending.sent_at, now)
         case Lost(holder=holder) if state.role is Role.LEADER:
-            state = replace(state, held_until=0)
+            state = state._replace(held_until=0)
             return _drain(config, state, f"lost the lock to {holder or 'nobody'}", now)
         case Released() if state.role is Role.DRAINING:
             return _rest(state, now)
@@ -197,25 +198,25 @@ def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Rep
 def _untold(logins: Logins, request: Request) -> Logins:
     """What is left to tell of, after the answer to a renewal."""
     told = request.logins if isinstance(request, Renew) else NO_LOGINS
-    return NO_LOGINS if logins == told else replace(logins, count=logins.count - told.count)
+    return NO_LOGINS if logins == told else Logins(logins.count - told.count, logins.left)
 
 
 def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: int, now: int) -> Step:
     deadline = sent_at + config.lease_ms
-    state = replace(state, epoch=grant.epoch, held_until=now + config.lock_ttl_ms, again=False, logins=NO_LOGINS)
+    state = state._replace(epoch=grant.epoch, held_until=now + config.lock_ttl_ms, again=False, logins=NO_LOGINS)
     if state.role is Role.DRAINING:  # told to stop while it was asking
         return _begin_release(state, now), ()
     if now >= drain_at(config, deadline):
         return _drain(config, state, "the grant took too long to arrive", now)
     renew_at = sent_at + config.renew_interval_ms
-    state = replace(state, role=Role.LEADER, running=True, deadline=deadline, leads_since=now, next_at=renew_at, why="")
+    state = state._replace(role=Role.LEADER, running=True, deadline=deadline, leads_since=now, next_at=renew_at, why="")
     return state, (Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, grant.logins_left))
 
 
 def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: int, now: int) -> Step:
     """Asks again at the next heartbeat, or at the very moment when the obstacle is gone."""
     if state.role is Role.DRAINING:
-        return replace(state, next_at=now), ()
+        return state._replace(next_at=now), ()
     next_at = sent_at + config.renew_interval_ms
     if reply.wait_ms is not None:
         next_at = min(next_at, now + reply.wait_ms)
@@ -223,7 +224,7 @@ def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: i
         next_at = now
     why = f"{reply.why} by {reply.by}" if reply.by else reply.why
     notes = () if why == state.why else (Note(_waits(why, reply.wait_ms)),)
-    return replace(state, epoch=max(state.epoch, reply.epoch), next_at=next_at, again=False, why=why), notes
+    return state._replace(epoch=max(state.epoch, reply.epoch), next_at=next_at, again=False, why=why), notes
 
 
 def _waits(why: str, wait_ms: int | None) -> str:
@@ -239,8 +240,7 @@ def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: i
     if state.again:
         next_at = now
     stable = now - state.leads_since >= config.sit_out_max_ms
-    state = replace(
-        state,
+    state = state._replace(
         deadline=deadline,
         held_until=now + config.lock_ttl_ms,
         next_at=next_at,
@@ -253,27 +253,27 @@ def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: i
         return state, (extend,)
     why = ": ".join(filter(None, (f"hands over to {reply.yield_to}" if reply.yield_to else "gives up", reply.why)))
     ending: Ending = "handed-over" if reply.yield_to else "released"
-    state, actions = _drain(config, replace(state, hand_to=reply.yield_to), why, now, ending)
+    state, actions = _drain(config, state._replace(hand_to=reply.yield_to), why, now, ending)
     return state, (extend, *actions)
 
 
 def _on_failure(config: FailoverConfig, state: State, why: str, now: int) -> Step:
     """Asks again soon. The store sorts out what the request may have done all the same: it knows us by our `owner`."""
-    state = replace(state, next_at=now + config.retry_ms, again=False)
+    state = state._replace(next_at=now + config.retry_ms, again=False)
     if state.role is Role.LEADER and state.deadline is not None:
         left = state.deadline - now
         return state, (Note(f"could not renew the lease, {left / 1000:.1f} s left: {why}", True),)
     note = Note(f"no answer from the store: {why}", True)
     if state.role is Role.DRAINING:  # its `why` is the reason of the release
         return state, (note,)
-    return replace(state, why=why), (() if why == state.why else (note,))
+    return state._replace(why=why), (() if why == state.why else (note,))
 
 
 def _on_workload_ended(config: FailoverConfig, state: State, reason: str, fatal: bool, now: int) -> Step:
     if fatal:
-        state = replace(state, stopping=True, error=reason)
+        state = state._replace(stopping=True, error=reason)
     sit_out = min(config.sit_out_ms << min(state.failures, 30), config.sit_out_max_ms)
-    state = replace(state, failures=state.failures + 1, sit_out_until=now + sit_out)
+    state = state._replace(failures=state.failures + 1, sit_out_until=now + sit_out)
     return _drain(config, state, f"the workload ended: {reason}", now, "workload-failed")
 
 
@@ -288,7 +288,7 @@ def _on_time(config: FailoverConfig, state: State, now: int) -> Step:
     if state.role is Role.LEADER and state.deadline is not None and now >= drain_at(config, state.deadline):
         state, actions = _drain(config, state, "could not renew the lease in time", now, "renew-failed")
     if state.role is Role.FOLLOWER and now >= state.sit_out_until:
-        state = replace(state, role=Role.CANDIDATE, next_at=now)
+        state = state._replace(role=Role.CANDIDATE, next_at=now)
     if _may_release(state) and now >= state.release_by:
         state, rested = _rest(state, now)
         actions += rested
@@ -329,7 +329,7 @@ def _send(config: FailoverConfig, state: State, now: int) -> Step:
     else:
         request = Campaign(state.role is Role.CANDIDATE, state.epoch)
     number = state.requests + 1
-    state = replace(state, requests=number, pending=Pending(number, request, now))
+    state = state._replace(requests=number, pending=Pending(number, request, now))
     return state, (Send(number, request, give_up_at),)
 
 
@@ -337,7 +337,7 @@ def _drain(config: FailoverConfig, state: State, why: str, now: int, ending: End
     """Ends the lead, if there is one, then releases. A renewal in flight is forgotten; a campaign may still win."""
     campaigning = state.pending is not None and isinstance(state.pending.request, Campaign)
     pending = state.pending if campaigning else None
-    state = replace(state, role=Role.DRAINING, why=why, ending=ending, pending=pending, again=False)
+    state = state._replace(role=Role.DRAINING, why=why, ending=ending, pending=pending, again=False)
     if not state.running or state.deadline is None:
         return _begin_release(state, now), (Note(why),)
     by = min(now + config.stop_timeout_ms, state.deadline)
@@ -346,15 +346,15 @@ def _drain(config: FailoverConfig, state: State, why: str, now: int, ending: End
 
 def _begin_release(state: State, now: int) -> State:
     """The workload is gone: tell the store, but not for longer than the lock can last, nor than a stop may take."""
-    return replace(state, next_at=now, release_by=now + _FINISH_MS if state.stopping else state.held_until)
+    return state._replace(next_at=now, release_by=now + _FINISH_MS if state.stopping else state.held_until)
 
 
 def _rest(state: State, now: int) -> Step:
     """The lead is over and done with."""
-    state = replace(state, held_until=0, hand_to="", why="", pending=None, next_at=now)
+    state = state._replace(held_until=0, hand_to="", why="", pending=None, next_at=now)
     if state.stopping:
-        return replace(state, role=Role.GONE), (Finish(state.error),)
+        return state._replace(role=Role.GONE), (Finish(state.error),)
     if now < state.sit_out_until:
         pause = (state.sit_out_until - now) / 1000
-        return replace(state, role=Role.FOLLOWER), (Note(f"sits out for {pause:.1f} s", True),)
-    return replace(state, role=Role.CANDIDATE), ()
+        return state._replace(role=Role.FOLLOWER), (Note(f"sits out for {pause:.1f} s", True),)
+    return state._replace(role=Role.CANDIDATE), ()
