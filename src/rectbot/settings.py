@@ -62,6 +62,8 @@ class Settings(BaseSettings):
     # Discord
     discord_bot_token: SecretStr | None = None
     discord_api_url: str | None = None
+    discord_login_timeout_sec: float = Field(default=60, gt=0)
+    discord_away_limit_sec: float = Field(default=60, gt=0)
     discord_alert_webhook_url: SecretStr | None = None
     bot_app: str | None = None
     bot_pid_file: Path | None = None
@@ -78,6 +80,7 @@ class Settings(BaseSettings):
     dashboard_admin_password: SecretStr | None = None
 
     # The stack
+    hub_bind: str = "127.0.0.1"
     rectbot_home: Path = Path()
     rectbot_port_offset: int = Field(default=0, ge=0, le=55_000)
 

@@ -36,7 +36,7 @@ def _contents(layout: Layout) -> dict[Path, str]:
 
 def test_a_fresh_checkout_gets_everything(layout: Layout) -> None:
     lines = list(init(layout))
-    assert len(lines) == 4
+    assert len(lines) == 5
     values = dotenv_values(layout.env_file)
     secrets = [values[name] or "" for name in ("REDIS_PASSWORD", "PUSHGATEWAY_PASSWORD", "DASHBOARD_ADMIN_PASSWORD")]
     assert len(set(secrets)) == 3

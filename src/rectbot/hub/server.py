@@ -67,10 +67,10 @@ async def serve(settings: Settings) -> None:
     await runner.setup()
     port = settings.port("hub")
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, settings.hub_bind, port).start()
     except OSError as error:
-        raise ConfigError(f"the hub cannot listen on 127.0.0.1:{port} ({error.strerror})") from None
-    log.info("serving metrics on http://127.0.0.1:%d/metrics", port)
+        raise ConfigError(f"the hub cannot listen on {settings.hub_bind}:{port} ({error.strerror})") from None
+    log.info("serving metrics on http://%s:%d/metrics", settings.hub_bind, port)
     try:
         await stop.wait()
     finally:

@@ -11,7 +11,7 @@ import bcrypt
 from dotenv import dotenv_values
 
 from rectbot.errors import ConfigError
-from rectbot.stack import allowlist, certificate
+from rectbot.stack import allowlist, certificate, container_secrets
 from rectbot.stack.layout import Layout, read_text, write_private
 
 PUSH_USER = "prom"
@@ -32,7 +32,8 @@ def init(
 
     `rotate` replaces one secret: `push` (password and htpasswd), `redis` or `tls`. `hosts` are further names for the
     certificate. `allow` replaces the addresses that may push, beside this machine's own; before it is given, Docker's
-    bridges may push too. Every file is 0600 but the allowlist, which holds no secret.
+    bridges may push too. Every file is 0600 but the allowlist, which holds no secret, and what only
+    containers read, in a folder that is 0700.
 
     Raises ConfigError for a wrong argument, RectbotError when a file cannot be read or written.
     """
@@ -40,7 +41,13 @@ def init(
         raise ConfigError(f"--rotate {rotate}: choose one of {', '.join(ROTATABLE)}")
     allowed = allowlist.parse(allow)
     changed = False
-    made = (_env(layout, rotate), _tls(layout, hosts, rotate == "tls"), _htpasswd(layout), _allowlist(layout, allowed))
+    made = (
+        _env(layout, rotate),
+        _tls(layout, hosts, rotate == "tls"),
+        _htpasswd(layout),
+        _allowlist(layout, allowed),
+        container_secrets.write(layout),
+    )
     for line in itertools.chain(*made):
         changed = True
         yield line

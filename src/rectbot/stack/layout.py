@@ -50,6 +50,11 @@ class Layout:
         return self.monitoring / "tls" / "tls.key"
 
     @property
+    def container_secrets(self) -> Path:
+        """What docker compose mounts as secrets: readable files in a folder that only its owner may enter."""
+        return self.monitoring / "secrets"
+
+    @property
     def htpasswd(self) -> Path:
         """Who may push: user and bcrypt hash."""
         return self.monitoring / "pushgateway" / "htpasswd"

@@ -1,0 +1,79 @@
+"""The secrets of docker compose: one file for each use, mounted into the one container that needs it.
+
+An environment variable of a container can be read by everybody who may talk to Docker, and ends up in its inspections.
+The images run as users of their own, with no capability to read another's 0600 file. So the files are readable (0444,
+Docker's own default for secrets), in a folder that only its owner may enter (0700): on the host nobody else gets at
+them, and a container sees only what is mounted into it. They are copies: .env, tls/ and htpasswd stay the source.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+
+from dotenv import dotenv_values
+
+from rectbot.errors import RectbotError
+from rectbot.stack.layout import Layout, read_text, write_private
+
+_FOLDER_MODE = 0o700
+_FILE_MODE = 0o444
+_GENERATED = "metabase-db-password"  # nothing but the two containers of the profile `bi` ever needs it
+
+
+def write(layout: Layout) -> Iterator[str]:
+    """Brings the files in step with .env, the certificate and htpasswd; yields a line when something changed.
+
+    Raises RectbotError when a file cannot be read or written.
+    """
+    folder = layout.container_secrets
+    try:
+        folder.mkdir(mode=_FOLDER_MODE, parents=True, exist_ok=True)
+        folder.chmod(_FOLDER_MODE)
+        written = [name for name, text in _contents(layout).items() if _replace(layout, name, text)]
+    except OSError as error:
+        raise RectbotError(f"{folder}: cannot be written ({error.strerror}); check its owner") from None
+    if written:
+        yield f"wrote {folder} for docker compose ({', '.join(written)})"
+
+
+def _contents(layout: Layout) -> dict[str, str]:
+    env = {name: value or "" for name, value in dotenv_values(layout.env_file).items()}
+    redis, token = env.get("REDIS_PASSWORD", ""), env.get("DISCORD_BOT_TOKEN", "")
+    mend = "run 'rectbot init'"
+    contents = {
+        "redis-auth.conf": f"requirepass {_double_quoted(redis)}\n",
+        "hub.env": f"REDIS_PASSWORD={_single_quoted(redis)}\n",
+        "bot.env": f"REDIS_PASSWORD={_single_quoted(redis)}\nDISCORD_BOT_TOKEN={_single_quoted(token)}\n",
+        "discord-webhook-url": env.get("DISCORD_ALERT_WEBHOOK_URL", ""),
+        "dashboard-admin-password": env.get("DASHBOARD_ADMIN_PASSWORD", ""),
+        "push-htpasswd": read_text(layout.htpasswd, mend),
+        "tls.crt": read_text(layout.certificate, mend),
+        "tls.key": read_text(layout.private_key, mend),
+    }
+    if not (layout.container_secrets / _GENERATED).exists():
+        contents[_GENERATED] = secrets.token_urlsafe(24)
+    return contents
+
+
+def _replace(layout: Layout, name: str, text: str) -> bool:
+    path = layout.container_secrets / name
+    if path.exists() and read_text(path, "make it readable for this user") == text:
+        if path.stat().st_mode & 0o777 != _FILE_MODE:
+            path.chmod(_FILE_MODE)
+        return False
+    write_private(path, text)
+    path.chmod(_FILE_MODE)
+    return True
+
+
+def _double_quoted(value: str) -> str:
+    """A word as Redis' configuration reads it."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _single_quoted(value: str) -> str:
+    """A word as an .env file holds it: nothing is expanded inside single quotes."""
+    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
+    return f"'{escaped}'"

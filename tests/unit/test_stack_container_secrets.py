@@ -1,0 +1,79 @@
+"""The secrets' files of docker compose: what is in them, who may read them, and that they follow their sources."""
+
+from __future__ import annotations
+
+import shutil
+import stat
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+
+from rectbot.stack import container_secrets
+from rectbot.stack.init import init
+from rectbot.stack.layout import Layout, write_private
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    shutil.copy(ROOT / ".env.example", tmp_path)
+    layout = Layout(tmp_path, tmp_path / "var" / "main")
+    list(init(layout))
+    return layout
+
+
+def _set(layout: Layout, name: str, value: str) -> None:
+    lines = [line for line in layout.env_file.read_text().splitlines() if not line.startswith(f"{name}=")]
+    write_private(layout.env_file, "\n".join([*lines, f"{name}={value}"]) + "\n")
+
+
+def _text(layout: Layout, name: str) -> str:
+    return (layout.container_secrets / name).read_text()
+
+
+def test_the_folder_is_closed_and_what_is_in_it_can_be_read_once_mounted(layout: Layout) -> None:
+    assert stat.S_IMODE(layout.container_secrets.stat().st_mode) == 0o700
+    files = list(layout.container_secrets.iterdir())
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o444}
+
+
+def test_an_open_folder_is_closed_again(layout: Layout) -> None:
+    layout.container_secrets.chmod(0o755)
+    (layout.container_secrets / "bot.env").chmod(0o600)
+    assert list(container_secrets.write(layout)) == []
+    assert stat.S_IMODE(layout.container_secrets.stat().st_mode) == 0o700
+    assert stat.S_IMODE((layout.container_secrets / "bot.env").stat().st_mode) == 0o444
+
+
+def test_each_container_gets_what_it_needs_and_no_more(layout: Layout) -> None:
+    env = dotenv_values(layout.env_file)
+    _set(layout, "DISCORD_BOT_TOKEN", "the-token")
+    list(container_secrets.write(layout))
+    password = env["REDIS_PASSWORD"]
+    assert dotenv_values(layout.container_secrets / "hub.env") == {"REDIS_PASSWORD": password}
+    bot = dotenv_values(layout.container_secrets / "bot.env")
+    assert bot == {"REDIS_PASSWORD": password, "DISCORD_BOT_TOKEN": "the-token"}
+    assert _text(layout, "redis-auth.conf") == f'requirepass "{password}"\n'
+    assert _text(layout, "dashboard-admin-password") == env["DASHBOARD_ADMIN_PASSWORD"]
+    assert _text(layout, "push-htpasswd") == layout.htpasswd.read_text()
+    assert _text(layout, "tls.key") == layout.private_key.read_text()
+    assert _text(layout, "discord-webhook-url") == ""
+
+
+@pytest.mark.parametrize("password", ["it's", 'say "no"', "back\\slash", "#hash $dollar"])
+def test_a_password_of_ones_own_arrives_as_it_is(layout: Layout, password: str) -> None:
+    quoted = password.replace("\\", "\\\\").replace("'", "\\'")
+    _set(layout, "REDIS_PASSWORD", f"'{quoted}'")
+    list(container_secrets.write(layout))
+    assert dotenv_values(layout.container_secrets / "hub.env")["REDIS_PASSWORD"] == password
+
+
+def test_they_follow_a_rotation_and_keep_what_has_no_other_source(layout: Layout) -> None:
+    before = {path.name: path.read_text() for path in layout.container_secrets.iterdir()}
+    lines = list(init(layout, rotate="redis"))
+    assert "redis-auth.conf, hub.env, bot.env" in lines[-1]
+    after = {path.name: path.read_text() for path in layout.container_secrets.iterdir()}
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"redis-auth.conf", "hub.env", "bot.env"}
