@@ -75,6 +75,7 @@ class Settings(BaseSettings):
     pushgateway_cacert: Path | None = None
     pushgateway_insecure: bool = False
     push_proxy_bind: str = "127.0.0.1"
+    push_proxy_address: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$")
 
     # Console
     dashboard_admin_password: SecretStr | None = None

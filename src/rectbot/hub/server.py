@@ -13,6 +13,7 @@ from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.events import Snapshot
 from rectbot.failover.store import RedisLeaseStore, StoreUnavailable
 from rectbot.failover.wiring import open_observer
+from rectbot.hub import host
 from rectbot.hub.exporter import exposition
 from rectbot.settings import Settings
 
@@ -22,9 +23,11 @@ log = logging.getLogger(__name__)
 class Hub:
     """Reads the store for each request; it keeps no state that could grow old."""
 
-    def __init__(self, store: RedisLeaseStore, priority: tuple[str, ...]) -> None:
+    def __init__(self, store: RedisLeaseStore, settings: Settings) -> None:
         self._store = store
-        self._priority = priority
+        self._priority = settings.failover_priority
+        self._push_proxy = host.push_proxy_address(settings)
+        self._folder = str(settings.rectbot_home)
         self._reachable: bool | None = None
 
     def application(self) -> web.Application:
@@ -35,7 +38,8 @@ class Hub:
         return app
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        body = exposition(await self._snapshot(), self._priority)
+        snapshot, around = await asyncio.gather(self._snapshot(), host.exposition(self._push_proxy, self._folder))
+        body = exposition(snapshot, self._priority) + around
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _healthz(self, _: web.Request) -> web.Response:
@@ -63,7 +67,7 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     store = open_observer(settings)
-    runner = web.AppRunner(Hub(store, settings.failover_priority).application(), access_log=None)
+    runner = web.AppRunner(Hub(store, settings).application(), access_log=None)
     await runner.setup()
     port = settings.port("hub")
     try:

@@ -16,8 +16,8 @@ LOOPBACK = ipaddress.ip_network("127.0.0.1/32")
 BRIDGES = ipaddress.ip_network("172.16.0.0/12")  # where Docker puts its bridges
 DEFAULT: tuple[Network, ...] = (LOOPBACK, BRIDGES)
 
-_HEADER = """# Who may push, beside the password. Set it with 'rectbot init --allow ADDRESS', or edit it; then restart the push proxy.
-# nginx.conf includes it, and denies everybody else.
+_HEADER = """# Who may push, beside the password: set it with 'rectbot init --allow ADDRESS', or edit it.
+# Restart the push proxy then. nginx.conf includes this file, and denies everybody else.
 """
 _ALLOW = re.compile(r"^\s*allow\s+([^;\s]+)\s*;", re.MULTILINE)
 

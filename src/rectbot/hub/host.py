@@ -1,0 +1,61 @@
+"""What only the hub can tell of the stack around it: the room on its disk, and what the push proxy shows."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import psutil
+from cryptography import x509
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
+
+from rectbot.settings import Settings
+
+TIMEOUT_SECONDS = 2.0
+
+
+async def exposition(address: tuple[str, int], folder: str) -> bytes:
+    """The text that Prometheus scrapes: the disk under `folder`, and the push proxy at `address` (host, port).
+
+    The disk's metrics have the names that `rectbot push` gives to those of another host.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    disk = psutil.disk_usage(folder)
+    Gauge("rectbot_host_disk_total_bytes", "Size of the file system.", registry=registry).set(disk.total)
+    Gauge("rectbot_host_disk_available_bytes", "Room for users' files.", registry=registry).set(disk.free)
+    expiry = await certificate_expiry(address)
+    up = Gauge("rectbot_push_proxy_up", "1 while the push proxy answers with TLS.", registry=registry)
+    up.set(expiry is not None)
+    if expiry is not None:
+        name, text = "rectbot_push_certificate_expiry_timestamp_seconds", "When the push proxy's certificate ends."
+        Gauge(name, text, registry=registry).set(expiry)
+    return generate_latest(registry)
+
+
+async def certificate_expiry(address: tuple[str, int]) -> float | None:
+    """Unix time at which the certificate that a server shows ends; None when it shows none.
+
+    Nothing is sent beyond the handshake, so that the server's allowlist and log have nothing to do with it.
+    """
+    context = ssl.create_default_context()
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE  # it is looked at, not trusted
+    try:
+        async with asyncio.timeout(TIMEOUT_SECONDS):
+            _, writer = await asyncio.open_connection(*address, ssl=context)
+        try:
+            shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        finally:
+            writer.transport.abort()
+    except (OSError, TimeoutError):
+        return None
+    return x509.load_der_x509_certificate(shown).not_valid_after_utc.timestamp()
+
+
+def push_proxy_address(settings: Settings) -> tuple[str, int]:
+    """Where this process reaches the push proxy: `PUSH_PROXY_ADDRESS`, else on this machine."""
+    if settings.push_proxy_address is not None:
+        host, _, port = settings.push_proxy_address.rpartition(":")
+        return host, int(port)
+    host = "127.0.0.1" if settings.push_proxy_bind == "0.0.0.0" else settings.push_proxy_bind  # noqa: S104
+    return host, settings.port("push-proxy")
