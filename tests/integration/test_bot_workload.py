@@ -13,10 +13,11 @@ import aiohttp
 import pytest
 
 from discord_helpers import TOKEN, entries, until
-from rectbot.bot.workload import DiscordWorkload
+from rectbot.bot.workload import LOGIN_RESERVE, DiscordWorkload
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover import Lease
 from rectbot.failover.clock import boottime_ms
+from rectbot.failover.messages import Logins
 from rectbot.testing.discord import Running, local_discord
 from rectbot.testing.journal import overlaps, sessions
 
@@ -266,6 +267,34 @@ async def test_a_session_that_is_invalidated_logs_in_anew(discord: Running) -> N
     first, second = entries(discord, "identify")
     assert second["mono"] - first["mono"] > 4.9  # discord.py waits five seconds, as Discord asks
     assert overlaps(entries(discord)) == []
+
+
+async def test_every_login_is_entered_before_it_is_sent(discord: Running) -> None:
+    entered: list[tuple[Logins, int]] = []
+
+    def enter(logins: Logins) -> None:
+        entered.append((logins, len(entries(discord, "identify"))))
+
+    bot = workload(discord)
+    await bot.start(Lease("xserver", "xserver:test", 1, boottime_ms() + 60_000, logins_left=5, on_login=enter))
+    await post(discord, "/control", drop_sockets={"code": 4000})
+    await until(lambda: bool(entries(discord, "resumed")))
+    await post(discord, "/control", invalid_session=True)
+    await until(lambda: len(entries(discord, "ready")) == 2)
+    await bot.stop(5)
+    left = 1_000 - LOGIN_RESERVE - 1
+    assert entered == [(Logins(0, left), 0), (Logins(1, left - 1), 1)], "a RESUME is no login"
+
+
+async def test_a_spent_budget_ends_the_workload_before_the_login(discord: Running) -> None:
+    bot = workload(discord)
+    await bot.start(Lease("xserver", "xserver:test", 1, boottime_ms() + 60_000, logins_left=0))
+    await post(discord, "/control", invalid_session=True)
+    ended = await asyncio.wait_for(bot.wait(), 20)
+    await bot.stop(5)
+    assert not ended.fatal
+    assert ended.reason.startswith("the login budget for 24 h is spent")
+    assert len(entries(discord, "identify")) == 1
 
 
 async def test_a_users_own_bot_answers(discord: Running, user_bot: None) -> None:

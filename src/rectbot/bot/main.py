@@ -35,7 +35,13 @@ def run_bot(settings: Settings) -> int:
     if settings.discord_api_url is not None:
         check_api_url(settings.discord_api_url)
     token = settings.discord_bot_token.get_secret_value()
-    workload = DiscordWorkload(token, api_url=settings.discord_api_url, app=settings.bot_app)
+    workload = DiscordWorkload(
+        token,
+        api_url=settings.discord_api_url,
+        app=settings.bot_app,
+        login_timeout_s=settings.discord_login_timeout_sec,
+        away_limit_s=settings.discord_away_limit_sec,
+    )
     set_up_logging(secrets=[token])
     with _pid_file(settings.bot_pid_file):
         asyncio.run(_run(settings, workload))

@@ -7,6 +7,7 @@ import logging
 import time
 from contextlib import ExitStack
 from datetime import timedelta
+from itertools import count
 from typing import TYPE_CHECKING
 
 import aiohttp
@@ -91,6 +92,7 @@ class DiscordWorkload:
             raise RectbotError(f"the login at Discord failed: {_first_line(error)}") from None
         _check_logins_left(limit)
         use_gateway(gateway)
+        _enter_logins(client, lease, limit["remaining"] - LOGIN_RESERVE)
         lease.check()
         # "connect" is READY's arrival; is_ready() comes later, for a bot in many servers by minutes.
         accepted = asyncio.ensure_future(client.wait_for("connect"))
@@ -105,28 +107,37 @@ class DiscordWorkload:
 
     async def wait(self) -> Ended:
         """Returns when the client has ended, or its gateway was away for too long."""
-        assert self._connection is not None
-        seen = time.monotonic()
+        connection = self._connection
+        assert connection is not None
+        seen, before = time.monotonic(), self._open_sockets()
         while True:
-            done, _ = await asyncio.wait({self._connection}, timeout=_LOOK_EVERY_S)
+            done, _ = await asyncio.wait({connection}, timeout=_LOOK_EVERY_S)
             if done:
-                return _why_ended(self._connection)
-            now = time.monotonic()
-            if self.healthy:
+                return _why_ended(connection)
+            now, sockets = time.monotonic(), self._open_sockets()
+            # One that was there at the last look, too: a gateway may accept connections only to close them again.
+            if sockets and sockets == before:
                 seen = now
             elif now - seen >= self._away_limit_s:
                 return Ended(f"Discord's gateway has been away for {self._away_limit_s:.0f} s")
+            before = sockets
 
     @property
     def healthy(self) -> bool:
         """Whether the client has a session at the gateway now."""
+        return bool(self._open_sockets())
+
+    def _open_sockets(self) -> list[discord.gateway.DiscordWebSocket]:
+        """The gateway connections of the client's sessions; none unless all of them are open."""
         client = self._client
         if client is None or client.is_closed():
-            return False
+            return []
         if isinstance(client, discord.AutoShardedClient):
-            return not any(shard.is_closed() for shard in client.shards.values())
+            sockets = [shard._parent.ws for shard in client.shards.values()]
+        else:
+            sockets = [client.ws]
         # Before READY, and after a refused RESUME, discord.py knows no sequence number.
-        return client.ws is not None and client.ws.open and client.ws.sequence is not None
+        return sockets if all(ws is not None and ws.open and ws.sequence is not None for ws in sockets) else []
 
     async def stop(self, timeout: float) -> None:  # noqa: ASYNC109 - it bounds what cannot be cancelled, too
         """Logs out within `timeout` seconds; what does not end in time is cut off."""
@@ -174,6 +185,17 @@ def _check_logins_left(limit: SessionStartLimit) -> None:
         )
 
 
+def _enter_logins(client: discord.Client, lease: Lease, left: int) -> None:
+    """Has every IDENTIFY entered into the budget of all sites, just before it is sent, also those of reconnections."""
+    users_own, allowed = client.before_identify_hook, count(left - 1, -1)
+
+    async def enter(shard_id: int | None, *, initial: bool = False) -> None:
+        await users_own(shard_id, initial=initial)
+        lease.login(next(allowed))
+
+    client.before_identify_hook = enter  # type: ignore[method-assign]
+
+
 def _why_ended(connection: asyncio.Task[None]) -> Ended:
     if connection.cancelled():
         return Ended("the client was cancelled")
@@ -184,6 +206,8 @@ def _why_ended(connection: asyncio.Task[None]) -> Ended:
         return Ended(_FATAL_CLOSES[4014], fatal=True)
     if isinstance(error, discord.ConnectionClosed) and error.code in _FATAL_CLOSES:
         return Ended(_FATAL_CLOSES[error.code], fatal=True)
+    if isinstance(error, RectbotError):  # the logins are spent
+        return Ended(str(error))
     return Ended(f"the client ended: {_first_line(error)}")
 
 
