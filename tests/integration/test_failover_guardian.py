@@ -87,8 +87,8 @@ class Stage:
         self._arguments = [str(redis.port), str(port)]
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    async def start(self, site: str) -> psutil.Process:
-        code = textwrap.dedent(SITE % (TTL_MS, PASSWORD))
+    async def start(self, site: str, ttl_ms: int = TTL_MS) -> psutil.Process:
+        code = textwrap.dedent(SITE % (ttl_ms, PASSWORD))
         self.processes.append(subprocess.Popen([sys.executable, "-c", code, site, *self._arguments]))
         return psutil.Process(self.processes[-1].pid)
 
@@ -150,14 +150,19 @@ async def test_a_killed_leader_leaves_no_guardian_and_the_standby_follows(stage:
     await stage.judge.until(["b"])
 
 
-async def test_a_killed_guardian_is_replaced(stage: Stage) -> None:
-    a = await stage.start("a")
+async def test_a_killed_guardian_is_replaced_at_once_and_knows_the_deadline(stage: Stage) -> None:
+    ttl_ms = 6_000
+    a = await stage.start("a", ttl_ms)
     first = await stage.guardian_of(a)
     await stage.judge.until(["a"])
+    [(led_at, *_)] = stage.judge.log
     first.kill()
-    await until(lambda: first not in (a.children() or [first]))
+    await until(lambda: any(child != first and "guardian.py" in str(child.cmdline()) for child in a.children()))
+    assert boottime_ms() - led_at < ttl_ms / 3, "before the first renewal, which would have told it"
     a.suspend()
     await stage.judge.until([])
+    assert stage.judge.log[-1][0] - led_at < ttl_ms
+    assert stage.processes[0].wait(5) == -signal.SIGKILL
 
 
 async def test_a_clean_stop_releases_and_ends_with_status_0(stage: Stage) -> None:

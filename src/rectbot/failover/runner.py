@@ -19,6 +19,7 @@ from rectbot.failover.store import LeaseStore, StoreUnavailable
 from rectbot.failover.workload import Ended, Killable, Workload
 
 _log = logging.getLogger(__name__)
+_GUARDIANS = 10  # so many may be killed in the life of a process
 _EXIT_LEASE_OVER = 75  # EX_TEMPFAIL of <sysexits.h>: a supervisor may start us again
 
 
@@ -95,6 +96,22 @@ async def _live(workload: Workload, lease: Lease) -> Ended:
         return Ended(f"{type(error).__name__}: {error}")
 
 
+async def _ended(pid: int) -> None:
+    """Returns when a child process has ended; at once if that was so before."""
+    ended = asyncio.Event()
+    try:
+        handle = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_reader(handle, ended.set)
+    try:
+        await ended.wait()
+    finally:
+        loop.remove_reader(handle)
+        os.close(handle)
+
+
 class _Driver:
     """Feeds events to the protocol and performs its actions."""
 
@@ -114,6 +131,8 @@ class _Driver:
     async def run(self, stop: asyncio.Event) -> None:
         asyncio.get_running_loop().add_reader(self._alarm.fileno(), self._ring)
         self._spawn(self._await_stop(stop))
+        if self._guardian is not None:
+            self._spawn(self._keep(self._guardian))
         self._spawn(self._store.listen(lambda: self._feed(messages.Changed())))
         self._feed(messages.Tick())
         await self._finished
@@ -245,6 +264,16 @@ class _Driver:
             self._finished.set_result(None)
         else:
             self._finished.set_exception(error)
+
+    async def _keep(self, guardian: Guardian) -> None:
+        """Replaces the guardian as soon as it is gone, whoever killed it: without it, a pause would break the lease."""
+        for _ in range(_GUARDIANS):
+            await _ended(guardian.pid)
+            _log.warning("%s: the guardian process ended; another takes its place", self._config.site)
+            guardian.set(self._lease.deadline if self._lease is not None else None)
+        raise RectbotError(
+            f"the guardian process was killed {_GUARDIANS} times: find out by whom, for example in dmesg"
+        )
 
     async def _await_stop(self, stop: asyncio.Event) -> None:
         await stop.wait()
