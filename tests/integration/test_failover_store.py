@@ -16,6 +16,7 @@ from rectbot.failover import FailoverConfig, RedisLeaseStore, StoreUnavailable, 
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.messages import (
     Campaign,
+    Command,
     Lost,
     Refused,
     Release,
@@ -133,10 +134,38 @@ async def test_the_leader_hears_when_a_preferred_site_is_due(site: Sites) -> Non
 async def test_a_handed_over_lock_waits_for_its_site_only(site: Sites) -> None:
     a, b, c = site("a"), site("b"), site("c")
     epoch = await a.win()
+    await c.campaign()
+    await a.store.command(Command("switch", "eve", site="c"))
     await a.ask(Release(epoch, "switch", to="c", eligible=True))
     assert (await a.campaign()).why == "reserved"  # type: ignore[union-attr]
     assert (await b.campaign()).by == "c"  # type: ignore[union-attr]
-    assert await c.win() == epoch + 1, "the reservation goes before the order of preference"
+    assert await c.win() == epoch + 1, "the operator's choice goes before the order of preference"
+
+
+async def test_a_preferred_site_that_comes_up_while_the_lead_is_handed_to_another_goes_first(site: Sites) -> None:
+    a, b, c = site("a"), site("b"), site("c")
+    epoch = await c.win()
+    await b.campaign()
+    await c.ask(Release(epoch, "hands over to b", to="b", eligible=True))
+    assert (await c.campaign()).why == "reserved"  # type: ignore[union-attr]
+    await a.campaign(eligible=False)
+    await a.win()
+    assert (await b.campaign()).why == "held"  # type: ignore[union-attr]
+
+
+async def test_a_site_that_has_not_watched_waits_for_one_ttl_before_it_takes_an_expired_lock(site: Sites) -> None:
+    """It cannot know whether the lock is over, or the server's clock was set forward."""
+    a, b = site("a"), site("b")
+    epoch = await a.win()
+    await asyncio.sleep((TTL_MS + 5) / 1000)
+    began = boottime_ms()
+    refused = await b.campaign()
+    assert isinstance(refused, Refused)
+    assert (refused.why, refused.by, refused.wait_ms) == ("in doubt", "a", TTL_MS)
+    assert await b.campaign_until_granted() == epoch + 1
+    assert TTL_MS * 0.98 <= boottime_ms() - began < TTL_MS + 150
+    await b.ask(Release(epoch + 1, "test", leaving=True))
+    await site("c").win()
 
 
 async def test_a_reservation_ends_by_itself(site: Sites) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from rectbot.errors import ConfigError
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.resp import Endpoint, parse_url
+from rectbot.failover.endpoint import Endpoint, parse_url
 from rectbot.failover.wiring import failover_config
 from rectbot.settings import Settings
 
@@ -38,7 +38,7 @@ def test_the_derived_times_of_any_ttl_are_valid(ttl_ms: int) -> None:
         ({"site": "foo"}, "SITE_ID=foo is not in FAILOVER_PRIORITY=xserver,oci: add it there or correct it"),
         ({"site": ""}, "SITE_ID is not set"),
         ({"lock_ttl_ms": 499}, "LOCK_TTL_MS=499"),
-        ({"renew_interval_ms": 45_000}, "RENEW_INTERVAL_MS=45000.*so at most 39540"),
+        ({"renew_interval_ms": 45_000}, "RENEW_INTERVAL_MS=45000.*so at most 39090"),
         ({"stop_timeout_ms": 80_000}, "STOP_TIMEOUT_MS=80000"),
         ({"stop_timeout_ms": 100_000}, "STOP_TIMEOUT_MS=100000, so at most 0"),
         ({"hb_ttl_sec": 60}, "HB_TTL_SEC=60.*LOCK_TTL_MS=90000"),
@@ -100,13 +100,39 @@ def test_no_day_sees_more_logins_than_the_budget(budget: int) -> None:
         ("redis://:p%40ss@host:7000/2", Endpoint("host", 7000, password="p@ss", db=2)),
         ("rediss://user:pw@[::1]:7000", Endpoint("::1", 7000, username="user", password="pw", tls=True)),
         ("unix://:pw@/run/redis.sock?db=3", Endpoint(path="/run/redis.sock", password="pw", db=3)),
+        (
+            "redis+sentinel://:p%40ss@one:7000,two,[::1]:7002/bots/3?sentinel_password=s%26t",
+            Endpoint(
+                sentinels=(("one", 7_000), ("two", 26_379), ("::1", 7_002)),
+                service="bots",
+                password="p@ss",
+                sentinel_password="s&t",
+                db=3,
+            ),
+        ),
+        ("rediss+sentinel://one/bots", Endpoint(sentinels=(("one", 26_379),), service="bots", tls=True)),
     ],
 )
 def test_a_redis_url_is_understood(url: str, endpoint: Endpoint) -> None:
     assert parse_url(url) == endpoint
 
 
-@pytest.mark.parametrize("url", ["http://host", "redis://", "redis://host:port", "redis://:secret@host/x", "unix://"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://host",
+        "redis://",
+        "redis://host:port",
+        "redis://:secret@host/x",
+        "redis://:secret@one,two/0",
+        "unix://",
+        "redis+sentinel://:secret@one,two",
+        "redis+sentinel://one,,two/bots",
+        "redis+sentinel://one:x/bots",
+        "redis+sentinel://one/bots/x",
+        "redis+cluster://one/bots",
+    ],
+)
 def test_a_wrong_redis_url_is_refused_without_its_secrets(url: str) -> None:
     with pytest.raises(ConfigError, match="REDIS_URL") as caught:
         parse_url(url)

@@ -54,8 +54,12 @@ class FailoverConfig:
 
     @property
     def lease_ms(self) -> int:
-        """How long a lease may be used, counted from before its request was sent: clocks' rates may differ by 1 %."""
-        return self.lock_ttl_ms * 99 // 100 - _KILL_MARGIN_MS
+        """How long a lease may be used, counted from before its request was sent.
+
+        2 % less than the lock lasts: clocks' rates may differ by 1 % (the leader's and the store's), and the watch over
+        the store's clock (watch.py) may err by another (the next leader's and the store's).
+        """
+        return self.lock_ttl_ms * 98 // 100 - _KILL_MARGIN_MS
 
     @property
     def retry_ms(self) -> int:
@@ -138,7 +142,7 @@ class FailoverConfig:
         if 2 * self.renew_interval_ms > usable:
             raise ConfigError(
                 f"RENEW_INTERVAL_MS={self.renew_interval_ms} is too long: two renewals must fit into LOCK_TTL_MS="
-                f"{self.lock_ttl_ms} less 1 % and STOP_TIMEOUT_MS={self.stop_timeout_ms}, so at most"
+                f"{self.lock_ttl_ms} less 2 % and STOP_TIMEOUT_MS={self.stop_timeout_ms}, so at most"
                 f" {max(usable // 2, 0)}; shorten it or STOP_TIMEOUT_MS, or lengthen LOCK_TTL_MS"
             )
         if self.hb_ttl_sec * 1000 < self.lock_ttl_ms:

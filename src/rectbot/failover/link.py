@@ -11,6 +11,7 @@ from typing import Any
 
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.resp import Connection, Endpoint, ServerError
+from rectbot.failover.watch import Watch
 
 _LUA = Path(__file__).with_name("lua")
 
@@ -30,6 +31,7 @@ class Link:
         self._endpoint = endpoint
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
+        self._watch = Watch()
         self._ahead = 0  # server's clock minus ours, at most
 
     async def call(self, *words: str | int | bytes) -> Any:
@@ -40,11 +42,15 @@ class Link:
         """Runs a script whose effect ends with the caller's patience."""
         async with self._turn:
             connection = await self._open()
+            number = self._watch.number()
             while True:
                 sent_at = boottime_ms()
-                argument = json.dumps(fields | {"not_after": give_up_at + self._ahead, "term": ""})
+                seal = self._watch.seal(number, sent_at).fields()
+                argument = json.dumps(fields | seal | {"not_after": give_up_at + self._ahead, "term": ""})
                 answer = json.loads(await _eval(connection, script, keys, argument))
                 self._ahead = answer["now"] - sent_at
+                if answer["status"] in ("granted", "refused", "renewed"):
+                    self._watch.heard(boottime_ms(), answer["now"], answer.get("doubt", 0))
                 if answer["status"] != "late":
                     return dict(answer)
                 # Our answer is here, so we were in time: it is the server's clock that was set. Now we know it anew.

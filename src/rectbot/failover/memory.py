@@ -7,6 +7,7 @@ The same conformance tests, and the same random walks, run on it and on the scri
 from __future__ import annotations
 
 from collections import Counter
+from math import ceil
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -30,6 +31,7 @@ from rectbot.failover.messages import (
     Reply,
     Request,
 )
+from rectbot.failover.watch import Seal
 
 _FOR_EVER_MS = 100 * 365 * 86_400_000
 _LOST_EPOCHS = 1_000  # as many as a server that lost its memory may have forgotten
@@ -57,6 +59,7 @@ class Beat(NamedTuple):
     eligible_since: int
     waits: str
     until: int  # operators see it until then
+    number: int  # of the request that wrote it
 
 
 @dataclass(slots=True)
@@ -99,6 +102,7 @@ class LeaseTable:
     lock: Lock | None = None
     holder: str = ""  # the last that was granted the lock and did not release it
     holder_owner: str = ""
+    renewed: tuple[int, int] = (0, 0)  # when its lock was, and for how long
     reserved: tuple[str, int] = ("", -1)  # for which site, until when
     beats: dict[str, Beat] = field(default_factory=dict)
     owed_until: int = 0  # the login budget's leaky bucket
@@ -106,6 +110,7 @@ class LeaseTable:
     operator: Operator = field(default_factory=Operator)
     journal: list[Event] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
+    number: int = 0  # of the request that is handled
     announced: bool = False  # by the last transition
 
     def copy(self) -> LeaseTable:
@@ -115,19 +120,26 @@ class LeaseTable:
         kept.journal, kept.counts = list(self.journal), Counter(self.counts)
         return kept
 
-    def handle(self, config: FailoverConfig, request: Request, now: int) -> Reply:
+    def handle(self, config: FailoverConfig, request: Request, now: int, seal: Seal) -> tuple[Reply, int] | None:
+        """The reply, and the doubt that a campaign left. None: another request of this owner has overtaken it."""
         self.announced = False
+        newest = self.beats.get(config.site)
+        if newest and now <= newest.until and newest.owner == config.owner and newest.number >= seal.number:
+            return None
+        self.number = seal.number
         match request:
             case Campaign():
-                return self._campaign(config, request, now)
+                return self._campaign(config, request, now, seal)
             case Renew():
-                return self._renew(config, request, now)
+                return self._renew(config, request, now), 0
             case Release():
-                return self._release(config, request, now)
+                return self._release(config, request, now), 0
 
     # --- campaign.lua
 
-    def _campaign(self, config: FailoverConfig, request: Campaign, now: int) -> Granted | Refused:
+    def _campaign(
+        self, config: FailoverConfig, request: Campaign, now: int, seal: Seal
+    ) -> tuple[Granted | Refused, int]:
         epoch, suspended = self._read_memory(config, now)
         self.epoch = epoch = max(epoch, request.epoch_seen)
         lock = self.read_lock(now)
@@ -136,49 +148,87 @@ class LeaseTable:
             self.holder = self.holder_owner = ""
         if lock:
             lock = self._bound_lock(lock, now)
-        obstacle = self._obstacle(config, request.eligible, lock, suspended, now)
+        foreign = self.holder if self.holder_owner != config.owner else ""
+        doubt = self._in_doubt(config, seal, foreign, now)
+        obstacle = self._obstacle(config, request.eligible, lock, now)
+        if obstacle is None and suspended > 0:
+            obstacle = Obstructed("suspended", "", max(suspended, doubt))
+        if obstacle is None and doubt > 0:
+            obstacle = Obstructed("in doubt", foreign, doubt)
+        if obstacle is None:
+            obstacle = self._not_this_one(config, now)
         said = self._write_beat(config, request.eligible, obstacle.why if obstacle else "", now)
         if obstacle:
             why, by, wait = obstacle
             if why != said and why in ("preferred", "budget"):
                 kind = "refused-by-budget" if why == "budget" else "refused-by-priority"
                 self._enter(kind, _me(config), epoch, by, now)
-            return Refused(why, wait, epoch, by)
-        if self.holder:
+            return Refused(why, wait, epoch, by), doubt
+        if foreign:
             self._enter("expired", (self.holder, self.holder_owner), epoch, "not renewed", now)
             self._count_loss(config, (self.holder, self.holder_owner), epoch, now)
         epoch += 1
         self._write_lock(config, epoch, now, now)
+        self.suspended_until = 0
         self._spend_logins(config, Logins(1), now)
         self.reserved = ("", -1)
         self._enter("acquired", _me(config), epoch, "", now)
         self._note_move(config)
-        return Granted(epoch, self.logins_left(config, now))
+        return Granted(epoch, self.logins_left(config, now)), doubt
 
-    def _obstacle(
-        self, config: FailoverConfig, eligible: bool, lock: Lock | None, suspended: int, now: int
-    ) -> Obstructed | None:
+    def _in_doubt(self, config: FailoverConfig, seal: Seal, foreign: str, now: int) -> int:
+        over, whole = float(self.suspended_until), config.lock_ttl_ms
+        if foreign:
+            renewed, lease = self.renewed
+            whole, over = max(whole, lease), max(over, renewed + 0.99 * lease)
+        if over == 0:
+            return 0
+        if seal.heard_at is None:
+            return whole
+        ahead = max(0.0, now - seal.heard_at - 0.99 * seal.heard_ms)
+        return ceil(max(seal.doubt, min(over - now + ahead, whole), 0))
+
+    def _obstacle(self, config: FailoverConfig, eligible: bool, lock: Lock | None, now: int) -> Obstructed | None:
         if config.site in self.operator.drained:
             return Obstructed("drained")
         if lock:
             return Obstructed("held", lock.site, lock.until - now + 1)
         if not eligible:
             return Obstructed("ineligible")
-        if suspended > 0:
-            return Obstructed("suspended", "", suspended)
+        return None
+
+    def _not_this_one(self, config: FailoverConfig, now: int) -> Obstructed | None:
         if (wait := self.next_login_in(config, now)) > 0:
             return Obstructed("budget", "", wait)
         return self._other_first(config, now)
 
     def _other_first(self, config: FailoverConfig, now: int) -> Obstructed | None:
         """A site that goes before this one: by a hand-over, by an operator's will, or by preference."""
-        reserved, until = self.reserved
-        if now <= until:
-            return None if reserved == config.site else Obstructed("reserved", reserved, until - now + 1)
+        reserved, its_time = self._read_reserved(config, now)
+        if reserved:
+            switched = self.operator.switch_to == reserved
+            if switched and reserved == config.site:
+                return None
+            if reserved != config.site and (switched or not self._goes_before(config, reserved, now)):
+                return Obstructed("reserved", reserved, its_time + 1)
         if (hold := self.operator.hold_until - now) > 0:
             holder = self.operator.hold_site
             return None if holder == config.site else Obstructed("on hold", holder, hold)
         return self._ready_other(config, now)
+
+    def _read_reserved(self, config: FailoverConfig, now: int) -> tuple[str, int]:
+        site, until = self.reserved
+        if now > until:
+            return "", 0
+        if until - now > config.reserve_ms:
+            until = now + config.reserve_ms
+            self.reserved = (site, until)
+        return site, until - now
+
+    def _goes_before(self, config: FailoverConfig, other: str, now: int) -> bool:
+        beat = self.beats.get(other)
+        known = beat is not None and now <= beat.until
+        return known and config.priority.index(config.site) < config.priority.index(other)
 
     def _ready_other(self, config: FailoverConfig, now: int) -> Obstructed | None:
         """A site that stands ready and goes before this one; before a damped site goes every other."""
@@ -355,7 +405,7 @@ class LeaseTable:
         ttl = config.lock_ttl_ms
         self.lock = Lock(config.owner, config.site, epoch, since, now + ttl, ttl)
         self.epoch = epoch
-        self.holder, self.holder_owner = config.site, config.owner
+        self.holder, self.holder_owner, self.renewed = config.site, config.owner, (now, ttl)
 
     def _owed(self, config: FailoverConfig, now: int) -> int:
         return max(0, min(self.owed_until - now, config.login_burst * config.login_ms))
@@ -383,6 +433,7 @@ class LeaseTable:
         if self.known_run != self.run:
             why = "no memory" if self.known_run is None else "another server process"
             if self.epoch is None:
+                epoch = now
                 self._spend_logins(config, Logins(0, _LOST_LOGINS), now)
             else:
                 epoch += _LOST_EPOCHS
@@ -427,7 +478,7 @@ class LeaseTable:
         was_ready = self.is_ready(before, now)
         since = before.eligible_since if was_ready and before and before.owner == config.owner else now
         until = now + round(config.hb_ttl_sec * 1000)
-        self.beats[site] = Beat(config.owner, site, eligible, now, ttl, now + ttl, since, waits, until)
+        self.beats[site] = Beat(config.owner, site, eligible, now, ttl, now + ttl, since, waits, until, self.number)
         if was_ready != (eligible and site not in self.operator.drained):
             self.announced = True
         return before.waits if before and now <= before.until else ""

@@ -73,6 +73,7 @@ Obstacle = Literal[
     "reserved",  # the lock is handed over to another site
     "preferred",  # a more preferred site stands ready
     "suspended",  # the store may have lost its memory, and a lease with it
+    "in doubt",  # the last lease may not be over: the store's clock may have been set forward
     "ineligible",  # this site itself does not want to
     "drained",  # an operator does not want this site to lead
     "on hold",  # an operator wants no moves

@@ -19,7 +19,7 @@ The roles of a site, and what moves it from one to the next:
     GONE        Nothing happens any more.
 
 Why there is never a second session: the store grants a lock only when no other is in force, and forgets one only after
-its TTL. The workload runs from the answer to a grant until `deadline`, which lies one TTL (less 1 % for the clocks'
+its TTL. The workload runs from the answer to a grant until `deadline`, which lies one TTL (less 2 % for the clocks'
 rates) after the moment *before* the last successful request was *sent*, hence before the store's lock can end. Every
 step begins with that deadline. Only the answer to the one request in flight counts; any other is too late.
 """
@@ -65,6 +65,7 @@ from rectbot.failover.messages import (
 
 _EXPLAINED = {
     "suspended": "the store may have lost its memory, and a lease with it",
+    "in doubt": "by this site's own clock the last lease may not be over",
     "budget": "too many logins in 24 h",
 }
 _FINISH_MS = 2_000  # a site that stops tries this long to say so to the store

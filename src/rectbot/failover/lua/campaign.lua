@@ -12,6 +12,8 @@ if lock and lock.owner == req.owner then
   redis.call('HDEL', MEMORY, 'holder', 'holder_owner')
   lock = nil
 end
+local last = redis.call('HMGET', MEMORY, 'holder', 'holder_owner')
+if last[2] == req.owner then last = {} end  -- a lock of its own that has expired
 if lock then left = bound_lock(lock, left) end
 
 -- A site of these places that stands ready, and is not damped; and for how long, as far as is known.
@@ -22,16 +24,56 @@ local function ready_among(first, last)
   end
 end
 
+-- For how long the last lease may still be in use, whatever this server's clock says: it may have been set forward. The
+-- asker has watched it with a clock that is never set: `heard_ms` ago it heard that it was `heard_at` here; what this clock
+-- has gone on beyond that does not count. Who has not watched yet begins now. (99 %: see FailoverConfig.lease_ms.)
+local function in_doubt()
+  local over, whole = number(MEMORY, 'suspended_until'), req.ttl
+  if last[1] then
+    whole = math.max(whole, number(MEMORY, 'lease'))
+    over = math.max(over, number(MEMORY, 'renewed') + 0.99 * number(MEMORY, 'lease'))
+  end
+  if over == 0 then return 0 end
+  if not req.heard_at then return whole end
+  local ahead = math.max(0, now - req.heard_at - 0.99 * req.heard_ms)
+  return math.ceil(math.max(req.doubt, math.min(over - now + ahead, whole), 0))
+end
+local doubt = in_doubt()
+
+-- For which site a released lock is kept, and for how long.
+local function read_reserved()
+  local site, left = redis.call('GET', RESERVED), redis.call('PTTL', RESERVED)
+  if left > req.reserve then  -- the server's clock was set back
+    redis.call('PEXPIRE', RESERVED, req.reserve)
+    left = req.reserve
+  end
+  return site, left
+end
+
+-- Whether the asker is more preferred than a site: one that came up while the lead was handed to that other site. It goes
+-- first, but not if an operator chose the other.
+local function goes_before(site)
+  for place = req.place + 1, #KEYS - 6 do
+    local beat = read_beat(place)
+    if beat and beat.site == site then return true end
+  end
+  return false
+end
+
 -- Why the lock cannot be granted, by which site, and when that will have passed by itself.
 local function obstacle()
   if is_drained(req.site) then return 'drained', '', -1 end
   if lock then return 'held', lock.site, left + 1 end
   if not req.eligible then return 'ineligible', '', -1 end
-  if suspended > 0 then return 'suspended', '', suspended end
+  if suspended > 0 then return 'suspended', '', math.max(suspended, doubt) end
+  if doubt > 0 then return 'in doubt', last[1] or '', doubt end
   if next_login_in() > 0 then return 'budget', '', next_login_in() end
-  local reserved = redis.call('GET', RESERVED)
-  if reserved == req.site then return nil end
-  if reserved then return 'reserved', reserved, redis.call('PTTL', RESERVED) + 1 end
+  local reserved, its_time = read_reserved()
+  if reserved then
+    local switched = redis.call('HGET', OPERATOR, 'switch_to') == reserved
+    if switched and reserved == req.site then return nil end
+    if reserved ~= req.site and (switched or not goes_before(reserved)) then return 'reserved', reserved, its_time + 1 end
+  end
   local hold = number(OPERATOR, 'hold_until') - now
   local holder = redis.call('HGET', OPERATOR, 'hold_site')
   if hold > 0 then
@@ -39,7 +81,7 @@ local function obstacle()
     return 'on hold', holder, hold
   end
   local pause = damped_for(req.site)
-  local other, its_time
+  local other
   if pause > 0 then
     other, its_time = ready_among(1, #KEYS - 6)
     if other then return 'damped', other, math.min(pause, its_time) end
@@ -56,16 +98,16 @@ if why then
   if why ~= said and (why == 'preferred' or why == 'budget') then
     journal('refused-by-' .. (why == 'budget' and 'budget' or 'priority'), req.site, req.owner, epoch, by)
   end
-  return answer({status = 'refused', why = why, by = by, wait = wait, epoch = epoch})
+  return answer({status = 'refused', why = why, by = by, wait = wait, epoch = epoch, doubt = doubt})
 end
 
-local last = redis.call('HMGET', MEMORY, 'holder', 'holder_owner')
 if last[1] then
   journal('expired', last[1], last[2], epoch, 'not renewed')
   count_loss(last[1], last[2], epoch)
 end
 epoch = epoch + 1
 write_lock(epoch, now)
+redis.call('HSET', MEMORY, 'suspended_until', 0)
 spend_logins(1, -1)
 redis.call('DEL', RESERVED)
 journal('acquired', req.site, req.owner, epoch)

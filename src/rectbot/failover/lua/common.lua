@@ -46,7 +46,8 @@ end
 local function write_lock(epoch, since)
   redis.call('SET', LOCK, cjson.encode({
     owner = req.owner, site = req.site, epoch = epoch, ts = now, since = since, ttl = req.ttl}), 'PX', req.ttl)
-  redis.call('HSET', MEMORY, 'epoch', epoch, 'holder', req.site, 'holder_owner', req.owner)
+  redis.call('HSET', MEMORY, 'epoch', epoch, 'holder', req.site, 'holder_owner', req.owner,
+    'renewed', now, 'lease', req.ttl)
 end
 
 -- The login budget is a leaky bucket. Each login fills it by `login_ms`; it holds `login_burst` of them, and empties with
@@ -79,15 +80,15 @@ end
 
 -- What the store remembers of past leases: the last epoch, and until when grants are suspended.
 -- A server that is new, flushed, restarted or promoted from a replica may have lost a grant; the lease that it lost is over
--- one TTL from now. Epochs then go on from further than can have been lost (1000 logins are what Discord allows a day), and
--- of the logins that it may have forgotten all but ten are taken for spent.
+-- one TTL from now. Epochs then go on from further than can have been lost (1000 logins are what Discord allows a day), or, when
+-- none is known, from the milliseconds since 1970; and of the logins that it may have forgotten all but ten are taken for spent.
 local function read_memory()
   local run = server_run()
   local known = redis.call('HMGET', MEMORY, 'run', 'epoch', 'suspended_until')
   local epoch = tonumber(known[2]) or 0
   local until_ms = math.min(tonumber(known[3]) or 0, now + req.ttl)
   if known[1] ~= run then
-    if known[2] then epoch = epoch + 1000 else spend_logins(0, 10) end
+    if known[2] then epoch = epoch + 1000 else epoch = now; spend_logins(0, 10) end
     until_ms = now + req.ttl
     redis.call('HSET', MEMORY, 'run', run, 'epoch', epoch, 'suspended_until', until_ms)
     journal('suspended', req.site, req.owner, epoch, known[1] and 'another server process' or 'no memory')
@@ -143,10 +144,12 @@ local function write_beat(eligible, waits)
   if was_ready and before.owner == req.owner then since = before.eligible_since end
   redis.call('SET', KEYS[6 + req.place], cjson.encode({
     site = req.site, owner = req.owner, eligible = eligible, priority = req.place - 1, ts = now, ttl = req.ttl,
-    fresh_until = now + req.ttl, eligible_since = since, waits = waits, report = req.report}), 'PX', req.beat_ttl)
+    fresh_until = now + req.ttl, eligible_since = since, number = req.number, waits = waits, report = req.report}), 'PX', req.beat_ttl)
   if (was_ready or false) ~= (eligible and not is_drained(req.site)) then announce() end
   return before and before.waits or ''
 end
 
--- Answered too late for its sender, who has given it up: it must not take effect any more.
+-- Came too late for its sender, who has given it up, or has even sent another: it must not take effect any more.
 if now > req.not_after then return answer({status = 'late'}) end
+local newest = req.place > 0 and read_beat(req.place)
+if newest and newest.owner == req.owner and newest.number >= req.number then return answer({status = 'overtaken'}) end
