@@ -6,11 +6,14 @@ import asyncio
 import hashlib
 import json
 from bisect import bisect_left
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rectbot.failover.clock import boottime_ms
-from rectbot.failover.resp import Connection, Endpoint, ServerError
+from rectbot.failover.endpoint import Endpoint
+from rectbot.failover.resp import Connection, ServerError
+from rectbot.failover.sentinel import Sentinels
 from rectbot.failover.watch import Watch
 
 _LUA = Path(__file__).with_name("lua")
@@ -29,24 +32,41 @@ class Link:
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._endpoint = endpoint
+        self._sentinels = Sentinels(endpoint) if endpoint.sentinels else None
+        self._server: Endpoint | None = None  # that the connection is to
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
         self._watch = Watch()
         self._ahead = 0  # server's clock minus ours, at most
 
+    async def _find(self) -> tuple[Endpoint, str]:
+        """The server to speak to now; and, of a group of servers, by which decision it is the master."""
+        if self._sentinels is None:
+            return self._endpoint, ""
+        host, port, term = await self._sentinels.master()
+        return replace(self._endpoint, host=host, port=port, sentinels=()), f":{term}"
+
+    async def connect(self) -> Connection:
+        """A connection of the caller's own."""
+        async with self._turn:  # the Sentinels are asked one question at a time
+            server, _ = await self._find()
+        return await Connection.open(server)
+
     async def call(self, *words: str | int | bytes) -> Any:
         async with self._turn:
-            return await (await self._open()).call(*words)
+            server, _ = await self._find()
+            return await (await self._open(server)).call(*words)
 
     async def run(self, script: Script, keys: list[str], fields: dict[str, Any], give_up_at: int) -> dict[str, Any]:
         """Runs a script whose effect ends with the caller's patience."""
         async with self._turn:
-            connection = await self._open()
+            server, term = await self._find()
+            connection = await self._open(server)
             number = self._watch.number()
             while True:
                 sent_at = boottime_ms()
                 seal = self._watch.seal(number, sent_at).fields()
-                argument = json.dumps(fields | seal | {"not_after": give_up_at + self._ahead, "term": ""})
+                argument = json.dumps(fields | seal | {"not_after": give_up_at + self._ahead, "term": term})
                 answer = json.loads(await _eval(connection, script, keys, argument))
                 self._ahead = answer["now"] - sent_at
                 if answer["status"] in ("granted", "refused", "renewed"):
@@ -55,17 +75,23 @@ class Link:
                     return dict(answer)
                 # Our answer is here, so we were in time: it is the server's clock that was set. Now we know it anew.
 
-    async def _open(self) -> Connection:
-        if self._connection is None or self._connection.closed:
-            self._connection = await Connection.open(self._endpoint)
-            sent_at = boottime_ms()
-            seconds, micros = await self._connection.call("TIME")
-            self._ahead = int(seconds) * 1000 + int(micros) // 1000 - sent_at
+    async def _open(self, server: Endpoint) -> Connection:
+        if self._connection is not None and not self._connection.closed and server == self._server:
+            return self._connection
+        if self._connection is not None:
+            self._connection.abort()
+        self._server = server
+        self._connection = await Connection.open(server)
+        sent_at = boottime_ms()
+        seconds, micros = await self._connection.call("TIME")
+        self._ahead = int(seconds) * 1000 + int(micros) // 1000 - sent_at
         return self._connection
 
     def abort(self) -> None:
         if self._connection is not None:
             self._connection.abort()
+        if self._sentinels is not None:
+            self._sentinels.abort()
 
 
 async def _eval(connection: Connection, script: Script, keys: list[str], *arguments: str) -> Any:

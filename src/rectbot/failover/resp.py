@@ -10,11 +10,10 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2)
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from rectbot.errors import ConfigError
+from rectbot.failover.endpoint import Endpoint
 
 _REFUSED_PASSWORD = ("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR Client sent AUTH", "ERR invalid password")
 
@@ -25,46 +24,6 @@ class Disconnected(Exception):  # noqa: N818 (a state)
 
 class ServerError(Exception):
     """Redis answered with an error."""
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """Where Redis is, and how to log in."""
-
-    host: str = "127.0.0.1"
-    port: int = 6379
-    path: str = ""  # a unix socket, instead of host and port
-    username: str = ""
-    password: str = field(default="", repr=False)
-    db: int = 0
-    tls: bool = False
-    cacert: Path | None = None
-
-    def __str__(self) -> str:
-        return self.path or f"{self.host}:{self.port}"
-
-
-def parse_url(url: str, cacert: Path | None = None) -> Endpoint:
-    """Reads `redis://[user:password@]host[:port][/db]`, the same with `rediss://` (TLS), or `unix://[user:password@]/path[?db=N]`.
-
-    Raises ConfigError naming REDIS_URL, never with the URL itself: it may hold a password.
-    """
-    from urllib.parse import parse_qs, unquote, urlsplit  # noqa: PLC0415 (most sites give host and port)
-
-    try:
-        parts = urlsplit(url)
-        user, password = unquote(parts.username or ""), unquote(parts.password or "")
-        if parts.scheme == "unix" and parts.path:
-            db = int(parse_qs(parts.query).get("db", ["0"])[0])
-            return Endpoint(path=unquote(parts.path), username=user, password=password, db=db)
-        if parts.scheme in ("redis", "rediss") and parts.hostname:
-            db = int(parts.path.strip("/") or 0)
-            tls = parts.scheme == "rediss"
-            where = (parts.hostname, parts.port or 6379)
-            return Endpoint(*where, username=user, password=password, db=db, tls=tls, cacert=cacert)
-    except ValueError:
-        pass
-    raise ConfigError("REDIS_URL is wrong: write redis://:PASSWORD@HOST:PORT/DB, rediss://... (TLS) or unix:///PATH")
 
 
 class Connection:
@@ -99,7 +58,8 @@ class Connection:
             if endpoint.password:
                 user = (endpoint.username,) if endpoint.username else ()
                 await self.call("AUTH", *user, endpoint.password)
-            await self.call("SELECT", endpoint.db)
+            if endpoint.db is not None:
+                await self.call("SELECT", endpoint.db)
         except ServerError as error:
             if str(error).startswith(_REFUSED_PASSWORD):
                 raise ConfigError(f"Redis at {endpoint} refuses the login: correct REDIS_PASSWORD") from None

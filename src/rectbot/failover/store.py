@@ -17,10 +17,11 @@ from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.codec import decode, decode_event, decode_outcome, decode_snapshot, encode, encode_command
 from rectbot.failover.config import FailoverConfig
+from rectbot.failover.endpoint import Endpoint, parse_url
 from rectbot.failover.events import Event, Snapshot
 from rectbot.failover.link import Link, RoundTrips, Script
 from rectbot.failover.messages import Command, Outcome, Renew, Reply, Request
-from rectbot.failover.resp import Connection, Disconnected, Endpoint, ServerError, parse_url
+from rectbot.failover.resp import Connection, Disconnected, ServerError
 
 _log = logging.getLogger(__name__)
 _OPERATOR_TIMEOUT = 5.0
@@ -152,7 +153,7 @@ class RedisLeaseStore:
             connection = None
             try:
                 async with asyncio.timeout(self._config.renew_interval_ms / 1000):
-                    connection = await Connection.open(self.endpoint)
+                    connection = await self._link.connect()
                     await connection.call("SUBSCRIBE", self._config.channel)
                 changed()  # something may have been announced before we listened
                 await self._hear(connection, changed)

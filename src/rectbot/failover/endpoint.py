@@ -1,0 +1,89 @@
+"""Where Redis is, as settings or a URL say it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from rectbot.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where Redis is, and how to log in."""
+
+    host: str = "127.0.0.1"
+    port: int = 6379
+    path: str = ""  # a unix socket, instead of host and port
+    username: str = ""
+    password: str = field(default="", repr=False)
+    db: int | None = 0  # None: a server without databases, as Sentinels are
+    tls: bool = False
+    cacert: Path | None = None
+    sentinels: tuple[tuple[str, int], ...] = ()  # host and port of each; they know where `service` is, instead of host
+    service: str = ""
+    sentinel_password: str = field(default="", repr=False)
+
+    def __str__(self) -> str:
+        if self.sentinels:
+            return f"{self.service} (by Sentinel)"
+        return self.path or f"{self.host}:{self.port}"
+
+
+def parse_url(url: str, cacert: Path | None = None) -> Endpoint:
+    """Reads the forms that REDIS_URL may have; DB is 0 by default, and rediss means TLS.
+
+    - `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, `rediss://...`
+    - `unix://[[USER]:PASSWORD@]/PATH[?db=DB]`
+    - `redis+sentinel://[[USER]:PASSWORD@]HOST[:PORT],HOST[:PORT],.../NAME[/DB][?sentinel_password=...]` and
+      `rediss+sentinel://...`: all Sentinels, and the name that they know the master by
+
+    Raises ConfigError naming REDIS_URL, never with the URL itself: it may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+        scheme, _, kind = parts.scheme.partition("+")
+        login, _, hosts = parts.netloc.rpartition("@")
+        user, _, password = map(unquote, login.partition(":"))
+        given: dict[str, Any] = {"username": user, "password": password}
+        if parts.scheme == "unix" and parts.path:
+            return Endpoint(path=unquote(parts.path), db=int(_query(parts).get("db", 0)), **given)
+        given |= {"tls": scheme == "rediss", "cacert": cacert}
+        if scheme in ("redis", "rediss") and kind == "sentinel":
+            return _by_sentinel(parts, hosts, given)
+        if parts.scheme in ("redis", "rediss"):
+            host, port = _host_and_port(hosts, 6379)
+            return Endpoint(host, port, db=int(parts.path.strip("/") or 0), **given)
+    except ValueError:
+        pass
+    raise ConfigError(
+        "REDIS_URL is wrong: write redis://:PASSWORD@HOST:PORT/DB, rediss://... (TLS), unix:///PATH or"
+        " redis+sentinel://:PASSWORD@HOST:PORT,HOST:PORT/NAME"
+    )
+
+
+def _by_sentinel(parts: SplitResult, hosts: str, given: dict[str, Any]) -> Endpoint:
+    name, _, db = parts.path.strip("/").partition("/")
+    if not name:
+        raise ValueError("the master has no name")
+    return Endpoint(
+        sentinels=tuple(_host_and_port(each, 26379) for each in hosts.split(",")),
+        service=unquote(name),
+        sentinel_password=_query(parts).get("sentinel_password", ""),
+        db=int(db or 0),
+        **given,
+    )
+
+
+def _query(parts: SplitResult) -> dict[str, str]:
+    return {name: values[-1] for name, values in parse_qs(parts.query).items()}
+
+
+def _host_and_port(text: str, default: int) -> tuple[str, int]:
+    """Raises ValueError when there is no host, or the port is not one."""
+    parts = urlsplit(f"//{text}")
+    if not parts.hostname or "," in text:
+        raise ValueError("no host")
+    return parts.hostname, parts.port or default
