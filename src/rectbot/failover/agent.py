@@ -122,6 +122,8 @@ async def _run(plan: dict[str, Any]) -> int:
     try:
         await run(config, store, workload, stop=stop)
     except WorkloadFailed as error:
+        if not workload.status:  # it is not the program that says so
+            raise
         ran = True
         _fail(f"rectbot: {error}", 1)
     finally:

@@ -85,7 +85,7 @@ class ChildWorkload:
         return self._well and self._main is not None and not self._main.done()
 
     async def start(self, lease: Lease) -> None:
-        """Returns when the program is ready. Raises RectbotError when it is not in time, LeaseLost."""
+        """Returns when the program is ready. Raises RectbotError when it is not in time, or no login is left."""
         self._lease = lease
         await self._launch()
 
@@ -134,7 +134,7 @@ class ChildWorkload:
 
     async def _launch(self) -> None:
         assert self._lease is not None
-        self._lease.check()
+        self._lease.login()  # what a bot does when it starts
         ready_file = Path(self._options.ready_file) if self._options.ready_file else None
         if ready_file is not None:
             _remove(ready_file)
