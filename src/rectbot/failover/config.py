@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 from dataclasses import dataclass, field
 
@@ -17,7 +16,7 @@ _DAY_MS = 24 * 3_600_000
 
 def new_owner(site: str) -> str:
     """A name for this process that no other process, now or later, has."""
-    return f"{site}:{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+    return f"{site}:{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
 
 
 @dataclass(frozen=True, slots=True)
