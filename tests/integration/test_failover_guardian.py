@@ -186,8 +186,8 @@ def sleeper() -> Iterator[subprocess.Popen[bytes]]:
     process.wait()
 
 
-def test_a_group_is_killed_at_the_deadline_even_if_it_is_paused(sleeper: subprocess.Popen[bytes]) -> None:
-    guardian = Guardian(group=sleeper.pid)
+def test_a_process_is_killed_at_the_deadline_even_if_it_is_paused(sleeper: subprocess.Popen[bytes]) -> None:
+    guardian = Guardian(sleeper.pid)
     sleeper.send_signal(signal.SIGSTOP)
     deadline = boottime_ms() + 300
     guardian.set(deadline)
@@ -197,7 +197,7 @@ def test_a_group_is_killed_at_the_deadline_even_if_it_is_paused(sleeper: subproc
 
 
 def test_a_deadline_that_is_moved_or_taken_back_does_not_kill(sleeper: subprocess.Popen[bytes]) -> None:
-    guardian = Guardian(group=sleeper.pid)
+    guardian = Guardian(sleeper.pid)
     for _ in range(20):
         guardian.set(boottime_ms() + 200)
         time.sleep(0.02)
@@ -208,17 +208,34 @@ def test_a_deadline_that_is_moved_or_taken_back_does_not_kill(sleeper: subproces
     assert sleeper.poll() is None
 
 
-def test_a_group_is_killed_when_the_guardians_parent_is_gone(sleeper: subprocess.Popen[bytes], tmp_path: Path) -> None:
+def test_a_process_is_killed_when_the_guardians_parent_is_gone(
+    sleeper: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
     code = (
         "import os\nfrom rectbot.failover.guardian import Guardian\nfrom rectbot.failover.clock import boottime_ms\n"
-        f"Guardian(group={sleeper.pid}).set(boottime_ms() + 600_000)\nos.kill(os.getpid(), 9)"
+        f"Guardian({sleeper.pid}).set(boottime_ms() + 600_000)\nos.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)
     assert sleeper.wait(10) == -signal.SIGKILL
 
 
+def test_a_signal_to_all_processes_of_a_service_does_not_end_the_guardian(sleeper: subprocess.Popen[bytes]) -> None:
+    guardian = Guardian(sleeper.pid)
+    guardian.set(boottime_ms() + 60_000)
+    process = psutil.Process(guardian.pid)
+    while process.status() != psutil.STATUS_SLEEPING:
+        time.sleep(0.01)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        process.send_signal(number)
+    guardian.set(boottime_ms() + 300)
+    assert process.pid == guardian.pid
+    assert sleeper.wait(10) == -signal.SIGKILL
+    assert process.is_running()
+    guardian.close()
+
+
 def test_the_guardian_is_small(sleeper: subprocess.Popen[bytes]) -> None:
-    guardian = Guardian(group=sleeper.pid)
+    guardian = Guardian(sleeper.pid)
     guardian.set(boottime_ms() + 60_000)
     process = psutil.Process(guardian.pid)
     deadline = time.monotonic() + 10

@@ -1,10 +1,10 @@
-"""Kills a process, or a process group, at a deadline, with no help from the process that set it.
+"""Kills a process at a deadline, with no help from that process.
 
 A paused leader (SIGSTOP, a debugger, a machine that swaps) cannot end its own session in time; this process can. It is
-started as `python -I -S guardian.py pid|group NUMBER`, with the standard library only, and reads deadlines of
-CLOCK_BOOTTIME in milliseconds from its standard input, one a line; 0 means that nothing runs. When the deadline passes,
-or the pipe closes while one is set, the target gets SIGKILL. When the pipe closes it ends itself: it never outlives the
-process that started it.
+started as `python -I -S guardian.py PID`, with the standard library only, and reads deadlines of CLOCK_BOOTTIME in
+milliseconds from its standard input, one a line; 0 means that nothing runs. When the deadline passes, or the pipe
+closes while one is set, the process gets SIGKILL. When the pipe closes it ends itself: it never outlives the process
+that started it. (Programs of their own have keeper.py.)
 """
 
 import contextlib
@@ -17,15 +17,15 @@ from pathlib import Path
 
 
 class Guardian:
-    """The guardian, seen from the process that starts it. Its target is this process, or a process group."""
+    """The guardian, seen from the process that starts it. Its target is this process, unless another is named."""
 
-    def __init__(self, group: int | None = None) -> None:
-        self._target = ["pid", str(os.getpid())] if group is None else ["group", str(group)]
+    def __init__(self, target: int | None = None) -> None:
+        self._target = target or os.getpid()
         self._process = self._spawn()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-I", "-S", __file__, *self._target],
+            [sys.executable, "-I", "-S", __file__, str(self._target)],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             start_new_session=True,  # a Ctrl-C, or a signal to our group, is not for it
@@ -57,18 +57,16 @@ class Guardian:
 
 
 def main() -> None:
-    kind, number = sys.argv[1], int(sys.argv[2])
     # The handle means this very process for ever, even when its number is given to another one.
-    handle = os.pidfd_open(number) if kind == "pid" else -1
+    target = os.pidfd_open(int(sys.argv[1]))
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # systemd sends them to all of a service
+        signal.signal(number, signal.SIG_IGN)
     sys.path.append(str(Path(__file__).parent))  # not the package: that would load all of it
     from clock import Alarm, boottime_ms  # type: ignore[import-not-found]  # noqa: PLC0415
 
     def kill() -> None:
         with contextlib.suppress(ProcessLookupError):
-            if handle >= 0:
-                signal.pidfd_send_signal(handle, signal.SIGKILL)
-            else:
-                os.killpg(number, signal.SIGKILL)
+            signal.pidfd_send_signal(target, signal.SIGKILL)
 
     alarm = Alarm()
     deadline, rest = 0, b""
