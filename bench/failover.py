@@ -1,0 +1,382 @@
+"""How fast the lead moves, and what a site costs: ours beside redis-py's Lock, on one Redis, in one run.
+
+    .venv/bin/python bench/failover.py [--samples 100] [--ttl-ms 1000]
+
+The workload is a shell that writes down when it began. A takeover after a crash is counted from the moment at which
+Redis lets the lock expire (PEXPIRETIME), one after a release from the release; both by the one clock of this machine.
+The peer is written as redis-py's documentation shows: acquire(blocking=True), which asks ten times a second, and
+extend() every third of the TTL. A run takes about three minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis as redis_py
+
+from rectbot.failover import FailoverConfig, open_store
+from rectbot.failover.agent import agent_command, plan
+from rectbot.failover.child import ChildOptions
+
+AT_ONCE = 3
+IDLE_S = 35.0  # longer than one heartbeat interval of the default settings
+PEER = """
+import signal, subprocess, sys, time
+import redis
+port, password, key, ttl, released = int(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]), sys.argv[5]
+lock = redis.Redis(port=port, password=password).lock(key, timeout=ttl)
+program = None
+def stop(*_):
+    if program is not None:
+        program.terminate()
+        program.wait()
+        lock.release()
+        open(released, "w").write(str(time.time() * 1000))
+    sys.exit(0)
+signal.signal(signal.SIGTERM, stop)
+open(released + ".asks", "w")
+lock.acquire(blocking=True)
+program = subprocess.Popen(sys.argv[6:])
+while True:
+    time.sleep(ttl / 3)
+    lock.extend(ttl, replace_ttl=True)
+"""
+
+
+@dataclass
+class Bench:
+    folder: Path
+    port: int
+    password: str
+    ttl_ms: int
+    client: Any = field(init=False)  # redis-py's types are not precise enough to help here
+
+    def __post_init__(self) -> None:
+        self.client = redis_py.Redis(port=self.port, password=self.password)
+
+
+class Site:
+    """One process of a contender, and what its program wrote."""
+
+    def __init__(self, bench: Bench, key: str, name: str) -> None:
+        self.bench, self.key, self.name = bench, key, name
+        self.began = bench.folder / f"{key}.{name}.began"
+        self.program = [
+            "sh",
+            "-c",
+            f"date +%s%N > {self.began}.new && mv {self.began}.new {self.began}; exec sleep 900",
+        ]
+        self.process: subprocess.Popen[bytes]
+
+    def began_ms(self) -> float | None:
+        return int(self.began.read_text()) / 1e6 if self.began.exists() else None
+
+    def send(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def family(self) -> list[int]:
+        """Process ids of the wrapper and of its guardian."""
+        return [self.process.pid, *_children(self.process.pid)]
+
+    def start(self, **changes: Any) -> None:
+        raise NotImplementedError
+
+    def stands_by(self) -> bool:
+        raise NotImplementedError
+
+    def released_ms(self) -> float | None:
+        raise NotImplementedError
+
+
+class Ours(Site):
+    title = "rectbot failover run"
+
+    def config(self, **changes: Any) -> FailoverConfig:
+        given = {"lock_ttl_ms": self.bench.ttl_ms, "failback_delay_sec": 3600} | changes
+        return FailoverConfig(
+            site=self.name, priority=("a", "b"), lock_key=self.key, hb_prefix=f"{self.key}:hb:", **given
+        )
+
+    def start(self, **changes: Any) -> None:
+        address = {"port": self.bench.port, "password": self.bench.password}
+        memory = plan(self.config(**changes), address, self.program, ChildOptions())
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        self.process = subprocess.Popen(agent_command(memory), pass_fds=[memory], start_new_session=True, **quiet)
+        os.close(memory)
+
+    def stands_by(self) -> bool:
+        return bool(self.bench.client.exists(f"{self.key}:hb:{self.name}"))
+
+    def released_ms(self) -> float | None:
+        events = self.bench.client.xrevrange(f"{self.key}:events")
+        return next((float(event[b"ms"]) for _, event in events if event[b"kind"] == b"released"), None)
+
+
+class RedisPyLock(Site):
+    title = "redis-py Lock, polled"
+
+    def start(self, **changes: Any) -> None:
+        ttl = changes.get("lock_ttl_ms", self.bench.ttl_ms) / 1000
+        words = [self.bench.port, self.bench.password, self.key, ttl, self.released]
+        command = [sys.executable, "-c", PEER, *map(str, words), *self.program]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+
+    @property
+    def released(self) -> Path:
+        return self.bench.folder / f"{self.key}.{self.name}.released"
+
+    def stands_by(self) -> bool:
+        return Path(f"{self.released}.asks").exists()
+
+    def released_ms(self) -> float | None:
+        text = self.released.read_text() if self.released.exists() else ""
+        return float(text) if text else None
+
+
+async def until(met: Callable[[], Any], seconds: float = 30) -> Any:
+    async with asyncio.timeout(seconds):
+        while not (found := met()):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        return found
+
+
+@contextlib.asynccontextmanager
+async def pair(bench: Bench, kind: type[Site], **changes: Any) -> Any:
+    """A leader and a standby on a lock of their own."""
+    key = f"bench-{secrets.token_hex(4)}"
+    leader, standby = kind(bench, key, "a"), kind(bench, key, "b")
+    if isinstance(leader, Ours):
+        store = open_store(leader.config(), port=bench.port, password=bench.password)
+        await store.initialise()
+        await store.close()
+    started: list[Site] = []
+    try:
+        for site in (leader, standby):
+            site.start(**changes)
+            started.append(site)
+            await until(site.began_ms if site is leader else site.stands_by)
+        await asyncio.sleep(0.3)  # the standby has asked at least once
+        yield leader, standby
+    finally:
+        for site in started:
+            _end(site)
+
+
+def _end(site: Site) -> None:
+    """Kills a site, and what a peer's program leaves behind."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(site.process.pid, signal.SIGKILL)
+    site.process.wait()
+
+
+async def after_crash(bench: Bench, kind: type[Site]) -> float:
+    async with pair(bench, kind) as (leader, standby):
+        leader.process.kill()
+        expires: int = bench.client.pexpiretime(leader.key)
+        return float(await until(standby.began_ms)) - expires
+
+
+async def after_release(bench: Bench, kind: type[Site]) -> float:
+    async with pair(bench, kind) as (leader, standby):
+        leader.send(signal.SIGTERM)
+        began = await until(standby.began_ms)
+        return float(began) - float(await until(leader.released_ms))
+
+
+async def overlap_when_paused(bench: Bench, kind: type[Site]) -> float:
+    """For how long the programs of both sites live when the leader is paused for three TTLs, in ms."""
+    async with pair(bench, kind) as (leader, standby):
+        program = ([pid for guardian in leader.family()[1:] for pid in _children(guardian)] or leader.family()[1:])[0]
+        leader.send(signal.SIGSTOP)
+        over, gone = time.time() * 1000 + 3 * bench.ttl_ms, 0.0
+        while (now := time.time() * 1000) < over and not (gone and standby.began_ms()):
+            gone = gone or (0.0 if _lives(program) else now)
+            await asyncio.sleep(0.002)
+        return max(0.0, (gone or now) - (standby.began_ms() or now))
+
+
+def _children(pid: int) -> list[int]:
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+async def sample(measure: Callable[[], Awaitable[float]], count: int) -> list[float]:
+    turn = asyncio.Semaphore(AT_ONCE)
+
+    async def one() -> float:
+        async with turn:
+            return await measure()
+
+    return sorted(await asyncio.gather(*(one() for _ in range(count))))
+
+
+async def cost(bench: Bench, kind: type[Site]) -> dict[str, float]:
+    """What a site costs with the default settings of 90 s: CPU of a standby, in % of a core, and memory, in MiB."""
+    async with pair(bench, kind, lock_ttl_ms=90_000) as (leader, standby):
+        before = _cpu_ns(standby)
+        began = time.monotonic()
+        await asyncio.sleep(IDLE_S)
+        cpu = (_cpu_ns(standby) - before) / (time.monotonic() - began) / 1e7
+        guarded = leader.family() if kind is Ours else leader.family()[:1]
+        return {"cpu": cpu, "rss": sum(map(_rss_mib, guarded)), "standby rss": sum(map(_rss_mib, standby.family()))}
+
+
+def _cpu_ns(site: Site) -> int:
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in site.family())
+
+
+def _rss_mib(pid: int) -> float:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Rss:")) / 1024
+
+
+async def round_trips(bench: Bench) -> float:
+    """Requests of a leader to Redis for each renewal, on the connection of the lease."""
+    async with pair(bench, Ours, lock_ttl_ms=1_500) as (_, standby):
+        standby.process.kill()
+        await asyncio.sleep(2)
+        before = bench.client.info("all")
+        await asyncio.sleep(5)
+        after = bench.client.info("all")
+        reads = after["total_reads_processed"] - before["total_reads_processed"] - 1  # the second INFO
+        pings = _calls(after, "ping") - _calls(before, "ping")  # of the connection that listens
+        return float(reads - pings) / (_calls(after, "evalsha") - _calls(before, "evalsha"))
+
+
+def _calls(info: dict[str, Any], command: str) -> int:
+    return int(info.get(f"cmdstat_{command}", {"calls": 0})["calls"])
+
+
+def start_times(kind: type[Site], bench: Bench, count: int) -> list[float]:
+    """From the start of the command to its first connection, in ms."""
+    found = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        for _ in range(count):
+            began = time.monotonic()
+            process = _command(kind, bench, port)
+            connection, _ = server.accept()
+            found.append((time.monotonic() - began) * 1000)
+            process.kill()
+            process.wait()
+            connection.close()
+            server.setblocking(False)
+            with contextlib.suppress(BlockingIOError):  # it may have opened a second connection
+                while True:
+                    server.accept()[0].close()
+            server.setblocking(True)
+    return sorted(found[1:])  # the first one may have had to compile
+
+
+def _command(kind: type[Site], bench: Bench, port: int) -> subprocess.Popen[bytes]:
+    if kind is RedisPyLock:
+        words = [str(port), "x", "bench", "1", f"{bench.folder}/start", "true"]
+        return subprocess.Popen([sys.executable, "-c", PEER, *words], stderr=subprocess.DEVNULL)
+    settings = {
+        "FAILOVER_ENABLED": "true",
+        "SITE_ID": "oci",
+        "REDIS_PORT": str(port),
+        "RECTBOT_HOME": str(bench.folder),
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", "rectbot", "failover", "run", "--", "sleep", "900"],
+        env={"PATH": os.environ["PATH"], **settings},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+@contextlib.contextmanager
+def redis_server(folder: Path) -> Iterator[tuple[int, str]]:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    password = secrets.token_hex(8)
+    config = folder / "redis.conf"
+    config.write_text(
+        f"port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave ''\ndir {folder}\nlogfile redis.log\n"
+    )
+    process = subprocess.Popen(["redis-server", str(config)])
+    client: Any = redis_py.Redis(port=port, password=password)
+    try:
+        for _ in range(500):
+            with contextlib.suppress(redis_py.ConnectionError):
+                client.ping()
+                break
+            time.sleep(0.01)
+        yield port, password
+    finally:
+        process.kill()
+        process.wait()
+
+
+def percentile(values: list[float], percent: float) -> float:
+    return values[min(len(values) - 1, int(len(values) * percent / 100))]
+
+
+def show(rows: list[tuple[str, str, float, float]], ours: str, theirs: str) -> None:
+    print(f"\n{'':44}{ours:>22}{theirs:>24}{'ratio':>9}")
+    for name, unit, mine, other in rows:
+        ratio = f"{other / mine:8.1f}x" if mine > 0 and other > 0 else ""
+        other_text = "" if other < 0 else f"{other:.4g} {unit}"
+        print(f"{name:44}{f'{mine:.4g} {unit}':>22}{other_text:>24}{ratio:>9}")
+
+
+async def measure(bench: Bench, samples: int) -> None:
+    kinds: list[type[Ours | RedisPyLock]] = [Ours, RedisPyLock]
+    rows: list[tuple[str, str, float, float]] = []
+
+    def add(name: str, unit: str, values: list[list[float]]) -> None:
+        rows.append((f"{name}, median", unit, *(statistics.median(each) for each in values)))  # type: ignore[arg-type]
+        rows.append((f"{name}, p99", unit, *(percentile(each, 99) for each in values)))  # type: ignore[arg-type]
+
+    add("start to first attempt", "ms", [start_times(kind, bench, 11) for kind in kinds])
+    rows.append(("round trips per renewal", "", await round_trips(bench), -1))
+    costs = await asyncio.gather(*(cost(bench, kind) for kind in kinds))
+    rows.append(("idle standby, of a core", "%", *(each["cpu"] for each in costs)))  # type: ignore[arg-type]
+    rows.append(("resident: leader, with its guardian", "MiB", *(each["rss"] for each in costs)))  # type: ignore[arg-type]
+    crash = [await sample(lambda kind=kind: after_crash(bench, kind), samples) for kind in kinds]  # type: ignore[misc]
+    add("crash: takeover past the lock's expiry", "ms", crash)
+    release = [await sample(lambda kind=kind: after_release(bench, kind), samples) for kind in kinds]  # type: ignore[misc]
+    add("release: takeover past the release", "ms", release)
+    pauses = [await sample(lambda kind=kind: overlap_when_paused(bench, kind), 3) for kind in kinds]  # type: ignore[misc]
+    rows.append(("leader paused for 3 TTL: two programs for", "ms", *(each[-1] for each in pauses)))  # type: ignore[arg-type]
+    print(f"TTL {bench.ttl_ms} ms, {samples} samples of each takeover, {AT_ONCE} at once, {os.cpu_count()} cores")
+    show(rows, Ours.title, RedisPyLock.title)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--samples", type=int, default=100)
+    parser.add_argument("--ttl-ms", type=int, default=1_000)
+    given = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="rectbot-bench-"))
+    try:
+        with redis_server(folder) as (port, password):
+            asyncio.run(measure(Bench(folder, port, password, given.ttl_ms), given.samples))
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
