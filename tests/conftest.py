@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from lease_sites import OnRedis, Server
+from rectbot.failover.memory import MemoryServer
 from servers import RedisServer, redis_server
 
 
@@ -15,3 +17,13 @@ def redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A redis-server of the test's own, with data on disk."""
     with redis_server(tmp_path / "redis") as server:
         yield server
+
+
+@pytest.fixture(params=["redis", "memory"])
+def lease_server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Server]:
+    """A lease store's server: what holds for the scripts in a real Redis has to hold for the model in memory."""
+    if request.param == "memory":
+        yield MemoryServer()
+        return
+    with redis_server(tmp_path / "redis") as server:
+        yield OnRedis(server)

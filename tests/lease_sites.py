@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
-from rectbot.failover import FailoverConfig, StoreUnavailable, open_store
+from rectbot.failover import FailoverConfig, LeaseStore, StoreUnavailable, open_store
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.messages import Campaign, Granted, Refused, Reply, Request
 from servers import PASSWORD, RedisServer
@@ -15,13 +16,49 @@ from servers import PASSWORD, RedisServer
 TTL_MS = 600
 
 
+class Server(Protocol):
+    """A lease store's server, and what can happen to it."""
+
+    def open(self, config: FailoverConfig) -> LeaseStore: ...
+
+    def kill(self) -> None: ...
+
+    def start(self) -> None: ...
+
+    def flush(self) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+
+class OnRedis:
+    """A real one."""
+
+    def __init__(self, redis: RedisServer) -> None:
+        self._redis = redis
+        self.kill, self.start = redis.kill, redis.start
+
+    def pause(self) -> None:
+        self._redis.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._redis.signal(signal.SIGCONT)
+
+    def open(self, config: FailoverConfig) -> LeaseStore:
+        return open_store(config, port=self._redis.port, password=PASSWORD)
+
+    def flush(self) -> None:
+        self._redis.command("FLUSHALL")
+
+
 class Site:
     """A site's view of the store."""
 
-    def __init__(self, redis: RedisServer, name: str, **changes: Any) -> None:
+    def __init__(self, server: Server | RedisServer, name: str, **changes: Any) -> None:
         given: dict[str, Any] = {"lock_ttl_ms": TTL_MS, "failback_delay_sec": 0.2}
         self.config = FailoverConfig(site=name, priority=("a", "b", "c"), **given | changes).validate()
-        self.store = open_store(self.config, port=redis.port, password=PASSWORD)
+        self.store = (OnRedis(server) if isinstance(server, RedisServer) else server).open(self.config)
 
     async def ask(self, request: Request) -> Reply:
         try:
@@ -52,12 +89,12 @@ Sites = Callable[..., Site]
 
 
 @asynccontextmanager
-async def sites_on(redis: RedisServer) -> AsyncIterator[Sites]:
-    """Makes sites on a Redis that knows that it is new."""
+async def sites_on(server: Server | RedisServer) -> AsyncIterator[Sites]:
+    """Makes sites on a server that knows that it is new."""
     made: list[Site] = []
 
     def make(name: str, **changes: Any) -> Site:
-        made.append(Site(redis, name, **changes))
+        made.append(Site(server, name, **changes))
         return made[-1]
 
     assert await make("c").store.initialise()

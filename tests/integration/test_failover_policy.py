@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from lease_sites import Site, Sites, sites_on
+from lease_sites import Server, Site, Sites, sites_on
 from rectbot.failover.messages import (
     Accepted,
     Command,
@@ -25,8 +25,8 @@ from servers import RedisServer
 
 
 @pytest.fixture
-async def site(redis: RedisServer) -> AsyncIterator[Sites]:
-    async with sites_on(redis) as make:
+async def site(lease_server: Server) -> AsyncIterator[Sites]:
+    async with sites_on(lease_server) as make:
         yield make
 
 
@@ -329,10 +329,10 @@ async def test_the_lead_is_not_moved_when_the_next_site_could_not_log_in(site: S
     assert reply.yield_in_ms > 0
 
 
-async def test_a_store_that_forgot_takes_most_of_the_budget_for_spent(site: Sites, redis: RedisServer) -> None:
+async def test_a_store_that_forgot_takes_most_of_the_budget_for_spent(site: Sites, lease_server: Server) -> None:
     a = site("a")
     await a.win()
-    redis.command("FLUSHALL")
+    lease_server.flush()
     await a.campaign()
     assert (await a.store.snapshot()).logins_left == 10
 
@@ -361,8 +361,12 @@ async def test_a_lease_lasts_as_long_as_its_own_site_was_told(site: Sites) -> No
     assert reply.wait_ms > 4_000, "b's configuration, with a shorter TTL, must not end it early"
 
 
-async def test_heartbeats_carry_what_cannot_be_scraped(site: Sites) -> None:
-    a, b = site("a"), site("b")
+async def test_heartbeats_carry_what_cannot_be_scraped(redis: RedisServer) -> None:
+    async with sites_on(redis) as site:
+        await check_reports(site("a"), site("b"))
+
+
+async def check_reports(a: Site, b: Site) -> None:
     epoch = await a.win()
     a.store.serving = True
     for _ in range(3):

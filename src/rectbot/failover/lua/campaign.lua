@@ -30,8 +30,12 @@ end
 local function in_doubt()
   local over, whole = number(MEMORY, 'suspended_until'), req.ttl
   if last[1] then
-    whole = math.max(whole, number(MEMORY, 'lease'))
-    over = math.max(over, number(MEMORY, 'renewed') + 0.99 * number(MEMORY, 'lease'))
+    local renewed, lease = number(MEMORY, 'renewed'), number(MEMORY, 'lease')
+    if renewed > now then  -- it was set back
+      renewed = now
+      redis.call('HSET', MEMORY, 'renewed', renewed)
+    end
+    whole, over = math.max(whole, lease), math.max(over, renewed + 0.99 * lease)
   end
   if over == 0 then return 0 end
   if not req.heard_at then return whole end

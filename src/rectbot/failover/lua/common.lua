@@ -86,7 +86,11 @@ local function read_memory()
   local run = server_run()
   local known = redis.call('HMGET', MEMORY, 'run', 'epoch', 'suspended_until')
   local epoch = tonumber(known[2]) or 0
-  local until_ms = math.min(tonumber(known[3]) or 0, now + req.ttl)
+  local until_ms = tonumber(known[3]) or 0
+  if until_ms > now + req.ttl then  -- the clock was set back
+    until_ms = now + req.ttl
+    redis.call('HSET', MEMORY, 'suspended_until', until_ms)
+  end
   if known[1] ~= run then
     if known[2] then epoch = epoch + 1000 else epoch = now; spend_logins(0, 10) end
     until_ms = now + req.ttl
