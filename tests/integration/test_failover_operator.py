@@ -131,9 +131,16 @@ async def test_a_drained_leader_hands_over_and_comes_back_when_it_may(
     assert await operator.order("drain", "a") == ["a does not lead any more"]
     await journal.until(lambda: journal.live() == ["b"])
     assert "drained by" in await operator.status()
+    assert await operator.order("drain", "b") == [
+        "b does not lead any more",
+        "no other site stands ready: nobody leads",
+    ]
+    await journal.until(lambda: journal.live() == [])
+    assert await operator.order("undrain", "b") == ["b may lead again"]
+    await journal.until(lambda: journal.live() == ["b"])
     assert await operator.order("undrain", "a") == ["a may lead again"]
     await journal.until(lambda: journal.live() == ["a"])
-    assert journal.sites() == ["a", "b", "a"]
+    assert journal.sites() == ["a", "b", "b", "a"]
 
 
 async def test_status_tells_who_leads_and_who_stands_by(start: Start, journal: Journal, operator: Operator) -> None:

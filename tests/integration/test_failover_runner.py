@@ -130,7 +130,7 @@ async def test_a_store_without_memory_is_waited_for_visibly(
     start("a")
     await journal.until(lambda: journal.live() == ["a"])
     assert boottime_ms() - began >= TTL_MS
-    assert "waits: suspended" in caplog.text
+    assert "waits (suspended): the store may have lost its memory" in caplog.text
 
 
 async def test_a_failing_workload_gives_the_lead_away(start: Start, journal: Journal) -> None:

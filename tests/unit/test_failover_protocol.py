@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from rectbot.failover import messages as m
 from rectbot.failover import protocol as p
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.messages import Campaign, Granted, Logins, Lost, Refused, Release, Released, Renew, Renewed, Reply
+from rectbot.failover.messages import (
+    Campaign,
+    Granted,
+    Logins,
+    Lost,
+    Obstacle,
+    Refused,
+    Release,
+    Released,
+    Renew,
+    Renewed,
+    Reply,
+)
 from rectbot.failover.protocol import Role
 
 CONFIG = FailoverConfig(
@@ -131,6 +145,17 @@ def test_a_refused_site_asks_again_at_the_moment_when_the_obstacle_is_gone() -> 
     assert walk.at(2_600).sent == [Campaign(True, 3)]
     walk.answered(2_700, Refused("held", 60_000, 3, "b"))
     assert walk.wake_at == 2_600 + CONFIG.renew_interval_ms, "but not later than its next heartbeat"
+
+
+def test_every_obstacle_is_told_in_words_and_once() -> None:
+    for obstacle in get_args(Obstacle):
+        walk = Walk().at(1_000).answered(1_100, Refused(obstacle, 1_500, 3, "b"))
+        [note] = walk.actions
+        assert isinstance(note, m.Note)
+        assert note.text.startswith(f"waits ({obstacle}): ")
+        assert note.text.endswith(", for 1.5 s")
+        walk.at(2_600).answered(2_700, Refused(obstacle, 400, 3, "b"))
+        assert walk.actions == ()
 
 
 def test_a_change_elsewhere_is_looked_at_once_and_at_once() -> None:

@@ -45,7 +45,7 @@ class FailoverConfig:
     def __post_init__(self) -> None:
         fill = object.__setattr__  # frozen: only defaults that depend on other fields are set here
         if not self.owner:
-            fill(self, "owner", new_owner(self.site))
+            fill(self, "owner", new_owner(self.site or "observer"))
         if not self.renew_interval_ms:
             fill(self, "renew_interval_ms", self.lock_ttl_ms // 3)
         if not self.stop_timeout_ms:

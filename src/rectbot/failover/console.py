@@ -74,16 +74,20 @@ def switch(settings: Settings, say: Say, command: Command, patience_s: float | N
 def order(settings: Settings, say: Say, command: Command) -> None:
     """`rectbot failover hold, unhold, drain, undrain`."""
 
-    async def act(store: LeaseStore, config: FailoverConfig) -> Snapshot | None:
+    async def act(store: LeaseStore, config: FailoverConfig) -> Snapshot:
         changed = await perform(store, config, command)
         say((_DONE if changed else _WAS_SO)[command.act].format(site=command.site))
-        return await store.snapshot() if command.act == "hold" else None
+        return await store.snapshot()
 
     snapshot = _with_store(settings, act)
-    if snapshot is not None and snapshot.hold is not None and snapshot.hold.site:
-        say(f"only {snapshot.hold.site}, which leads now, may lead; a switch is obeyed")
-    elif snapshot is not None:
-        say("nobody leads now, and nobody will, until 'rectbot failover unhold' or 'switch'")
+    if command.act == "hold" and snapshot.hold is not None:
+        say(
+            f"only {snapshot.hold.site}, which leads now, may lead; a switch is obeyed"
+            if snapshot.hold.site
+            else "nobody leads now, and nobody will, until 'rectbot failover unhold' or 'switch'"
+        )
+    if command.act == "drain" and not any(site.eligible for site in snapshot.sites.values()):
+        say("no other site stands ready: nobody leads")
 
 
 def own_site(settings: Settings, site: str | None) -> str:

@@ -48,6 +48,7 @@ from rectbot.failover.messages import (
     Logins,
     Lost,
     Note,
+    Obstacle,
     Refused,
     Release,
     Released,
@@ -63,9 +64,16 @@ from rectbot.failover.messages import (
     WorkloadStopped,
 )
 
-_EXPLAINED = {
+_WAITS: dict[Obstacle, str] = {
+    "held": "{by} leads",
+    "reserved": "the lead is handed over to {by}",
+    "preferred": "{by} goes first",
     "suspended": "the store may have lost its memory, and a lease with it",
     "in doubt": "by this site's own clock the last lease may not be over",
+    "ineligible": "it does not want to lead",
+    "drained": "an operator does not want this site to lead",
+    "on hold": "an operator wants no moves: only {by} may lead",
+    "damped": "it lost the lead repeatedly, and {by} stands ready",
     "budget": "too many logins in 24 h",
 }
 _FINISH_MS = 2_000  # a site that stops tries this long to say so to the store
@@ -224,13 +232,13 @@ def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: i
     if state.again:
         next_at = now
     why = f"{reply.why} by {reply.by}" if reply.by else reply.why
-    notes = () if why == state.why else (Note(_waits(why, reply.wait_ms)),)
+    notes = () if why == state.why else (_waits(reply),)
     return state._replace(epoch=max(state.epoch, reply.epoch), next_at=next_at, again=False, why=why), notes
 
 
-def _waits(why: str, wait_ms: int | None) -> str:
-    text = f"waits: {why}" if wait_ms is None else f"waits: {why}, for {wait_ms / 1000:.1f} s"
-    return f"{text} ({_EXPLAINED[why]})" if why in _EXPLAINED else text
+def _waits(reply: Refused) -> Note:
+    wait = "" if reply.wait_ms is None else f", for {reply.wait_ms / 1000:.1f} s"
+    return Note(f"waits ({reply.why}): {_WAITS[reply.why].format(by=reply.by or 'nobody')}{wait}")
 
 
 def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: int, now: int) -> Step:
