@@ -172,17 +172,6 @@ async def test_an_unhealthy_program_loses_the_lead(stage: Stage, command: str) -
     await until(lambda: stage.a.bot is None)
 
 
-async def test_a_program_that_does_not_exist_is_told_at_the_start(stage: Stage) -> None:
-    stage.a.command = ["no-such-program"]
-    stage.a.start()
-    await until(lambda: not stage.a.running)
-    assert stage.a.process is not None
-    assert stage.a.process.returncode == 2
-    assert (
-        stage.a.log == "rectbot: no-such-program: no such program, or not executable: give its path or correct PATH\n"
-    )
-
-
 def rectbot(redis: RedisServer | None, *arguments: str, **extra: str) -> dict[str, Any]:
     """How to start `rectbot ARGUMENTS` as a person does."""
     environment = {"PATH": os.environ["PATH"], "RECTBOT_HOME": "/nonexistent"}
@@ -253,19 +242,21 @@ async def test_the_agent_is_lean_and_tells_nobody_the_password(redis: RedisServe
 
 
 @pytest.mark.parametrize(
-    ("changes", "words"),
+    ("program", "changes", "words"),
     [
-        ({"SITE_ID": "mars"}, "SITE_ID=mars is not in FAILOVER_PRIORITY"),
-        ({"LOCK_TTL_MS": "1000", "STOP_TIMEOUT_MS": "900"}, "STOP_TIMEOUT_MS"),
-        ({"REDIS_URL": "http://x"}, "REDIS_URL is wrong"),
+        ("touch", {"SITE_ID": "mars"}, "SITE_ID=mars is not in FAILOVER_PRIORITY"),
+        ("touch", {"LOCK_TTL_MS": "1000", "STOP_TIMEOUT_MS": "900"}, "STOP_TIMEOUT_MS"),
+        ("touch", {"REDIS_URL": "http://x"}, "REDIS_URL is wrong"),
+        ("no-such-program", {}, "no-such-program: no such program, or not executable"),
     ],
 )
 async def test_wrong_settings_are_told_before_anything_runs(
-    redis: RedisServer, changes: dict[str, str], words: str
+    redis: RedisServer, tmp_path: Path, program: str, changes: dict[str, str], words: str
 ) -> None:
-    given = rectbot(redis, "failover", "run", "--", "touch", "/nonexistent/file", **changes)
+    given = rectbot(redis, "failover", "run", "--", program, str(tmp_path / "ran"), **changes)
     process = await asyncio.create_subprocess_exec(*given["args"], env=given["env"], stderr=asyncio.subprocess.PIPE)
     _, err = await process.communicate()
     assert process.returncode == 2
     assert words in err.decode()
     assert "Traceback" not in err.decode()
+    assert not (tmp_path / "ran").exists()

@@ -28,10 +28,14 @@ def become_agent(settings: Settings, command: Sequence[str], options: ChildOptio
 
     Raises ConfigError for wrong settings, or when there is no such program.
     """
-    from rectbot.failover.child import find_command  # noqa: PLC0415 (the agent begins without all this)
+    # The agent begins without all this.
+    from shutil import which  # noqa: PLC0415
+
+    from rectbot.errors import ConfigError  # noqa: PLC0415
     from rectbot.failover.wiring import failover_config, open_store_from_settings, store_options  # noqa: PLC0415
 
-    find_command(command)
+    if which(command[0]) is None:  # better told now than in the hour of need
+        raise ConfigError(f"{command[0]}: no such program, or not executable: give its path or correct PATH")
     if not settings.failover_enabled:
         _flush()
         os.execvp(command[0], list(command))  # noqa: S606

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -24,6 +23,7 @@ from rectbot.failover.workload import Ended
 _log = logging.getLogger(__name__)
 _CHECK_FAILURES = 3  # of the health command in a row that make an unhealthy leader
 _STEADY_S = 60.0  # a program that ran for so long has not failed at its start
+_RETRY_S = 1.0  # for the keeper process
 _LOOK_S = 0.05  # for the ready file
 _EX_CONFIG = 78  # <sysexits.h>
 
@@ -40,18 +40,6 @@ class ChildOptions:
     backoff: float = 1  # before the first restart; doubles with each further one
 
 
-def find_command(command: Sequence[str]) -> None:
-    """Raises ConfigError when there is no such program: better now than in the hour of need."""
-    if shutil.which(command[0]) is None:
-        raise ConfigError(f"{command[0]}: no such program, or not executable: give its path or correct PATH")
-
-
-def exit_code(status: int) -> int:
-    """The exit code, as shells have it, for a status of waitpid(2)."""
-    code = os.waitstatus_to_exitcode(status)
-    return code if code >= 0 else 128 - code
-
-
 class ChildWorkload:
     """Runs a program under a lease: restarts it with growing pauses, watches it, and ends it with all it has started.
 
@@ -61,7 +49,6 @@ class ChildWorkload:
     """
 
     def __init__(self, command: Sequence[str], options: ChildOptions | None = None) -> None:
-        find_command(command)
         adopt_orphans()
         self._command = list(command)
         self._options = options or ChildOptions()
@@ -200,8 +187,7 @@ class _Keeper:
         self._open()
 
     def _open(self) -> None:
-        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._socket.setblocking(False)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-S", keeper.__file__, str(theirs.fileno())],
@@ -209,6 +195,8 @@ class _Keeper:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl-C is not for it
             )
+        ours.setblocking(False)
+        self._socket = ours
         self._loop.add_reader(self._socket, self._read)
 
     def guard(self, deadline: int | None) -> None:
@@ -246,12 +234,22 @@ class _Keeper:
         self._process.returncode = -signal.SIGKILL  # reaped above
         ended, self._ends = self._ends, {}
         if not self._closing:
-            self._open()
+            await self._open_again()
             self._burial = None
             self.guard(self._deadline)
         for end in ended.values():
             if not end.done():
                 end.set_result(signal.SIGKILL)
+
+    async def _open_again(self) -> None:
+        while True:
+            try:
+                return self._open()
+            except OSError as error:  # no memory, or too many processes: nothing runs meanwhile
+                _log.error(
+                    "cannot start a guardian for the program (%s); tries again in %g s", error.strerror, _RETRY_S
+                )
+                await asyncio.sleep(_RETRY_S)
 
     def _read(self) -> None:
         try:

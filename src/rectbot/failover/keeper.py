@@ -36,7 +36,11 @@ _IGNORED = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)  # systemd sends them 
 
 
 def adopt_orphans() -> None:
-    """From now on a process whose parent dies becomes a child of this one, if it descends from it."""
+    """From now on a process whose parent dies becomes a child of this one, if it descends from it.
+
+    Raises OSError where the kernel does not tell who our children are (it does on all common distributions).
+    """
+    Path(f"/proc/self/task/{os.getpid()}/children").read_text()
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
@@ -46,8 +50,8 @@ def end_children() -> bool:
     Their own children become ours: repeat it until it returns True. Only we reap them, so no number can be another's.
     """
     for task in Path("/proc/self/task").iterdir():
-        for pid in (task / "children").read_text().split():
-            with contextlib.suppress(ProcessLookupError, PermissionError):
+        with contextlib.suppress(OSError):  # a thread that ended meanwhile, a child that we may not kill
+            for pid in (task / "children").read_text().split():
                 os.kill(int(pid), signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG) != (0, 0):
