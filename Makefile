@@ -1,5 +1,5 @@
 # Two commands: 'make up' runs everything, 'make test' tests everything. Both install what is missing first.
-.PHONY: help setup setup-dev up down test lint format lock
+.PHONY: help setup setup-dev up down test test-compose lint format lock
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -21,6 +21,9 @@ down: ## stop the stack
 
 test: setup-dev ## run the tests, fast tiers first (make test ARGS=tests/unit)
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-compose: setup-dev ## run the compose file on a Docker engine of the test's own (root; minutes)
+	@$(BIN)/python -m pytest tests/compose --timeout 900 $(ARGS)
 
 lint: setup-dev ## ruff and mypy
 	@$(BIN)/ruff check .
