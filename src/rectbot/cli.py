@@ -102,6 +102,19 @@ def status(as_json: bool) -> None:
 
 
 @main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(as_json: bool) -> None:
+    """Check the running system against its promises: PASS, WARN or FAIL, and how to mend it.
+
+    It looks at what runs here: the stack of 'rectbot up' or of docker compose, or a site's bot and push agent. It
+    sends no message and changes nothing. Exit code 1 when a promise is broken, so that cron can mail it.
+    """
+    from rectbot.doctor.examine import examine
+
+    sys.exit(examine(_settings(), as_json=as_json))
+
+
+@main.command()
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
 @click.option(

@@ -121,7 +121,7 @@ def test_what_is_critical_is_repeated_sooner(rendered: Path) -> None:
     route = yaml.safe_load(rendered.read_text())["route"]
     (critical,) = route["routes"]
     assert critical == {"matchers": ["severity = critical"], "repeat_interval": "4h"}
-    assert route["repeat_interval"] == "24h"
+    assert route["repeat_interval"] == "1d"
     command = ["amtool", "config", "routes", "show", f"--config.file={rendered}"]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert '{severity="critical"}  receiver: discord' in shown

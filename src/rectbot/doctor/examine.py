@@ -1,0 +1,99 @@
+"""Which promises are checked where, and how the findings are told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+
+import click
+from rich.console import Console
+from rich.text import Text
+
+from rectbot.doctor import exposure, files, monitoring, proxy, store
+from rectbot.doctor.subject import Engine, Subject
+from rectbot.doctor.verdict import Result, Verdict, fail
+from rectbot.errors import RectbotError
+from rectbot.settings import Settings
+
+Check = Callable[[Subject], Verdict]
+
+STACK: dict[str, Check] = {
+    "addresses": exposure.addresses,
+    "proxy-tls": proxy.refuses_plain_text,
+    "proxy-password": proxy.refuses_without_password,
+    "proxy-address": proxy.refuses_outsiders,
+    "allowlist": files.who_may_push,
+    "certificate": proxy.certificate_is_good,
+    "htpasswd": files.bcrypt_cost,
+    "file-modes": files.file_modes,
+    "passwords": files.passwords,
+    "redis-password": store.asks_for_a_password,
+    "redis-data": store.keeps_its_data,
+    "clock": store.agrees_on_the_time,
+    "leader": monitoring.somebody_leads,
+    "push": monitoring.pushes_arrive,
+    "targets": monitoring.targets_are_up,
+    "rules": monitoring.rules_are_loaded,
+    "alertmanager": monitoring.alerts_are_handed_on,
+    "webhook": monitoring.the_webhook_is_there,
+    "dashboard": exposure.dashboard_needs_a_login,
+    "tunnel": exposure.tunnel_shows_the_dashboard_only,
+    "versions": exposure.versions,
+}
+SITE: dict[str, Check] = {
+    "file-modes": files.file_modes,
+    "passwords": files.passwords,
+    "redis-password": store.asks_for_a_password,
+    "clock": store.agrees_on_the_time,
+    "push": proxy.push_would_arrive,
+    "webhook": monitoring.the_webhook_is_there,
+}
+_STYLES = {Result.PASS: "green", Result.WARN: "yellow", Result.FAIL: "bold red"}
+
+
+def examine(settings: Settings, *, as_json: bool) -> int:
+    """Prints a verdict for each promise; returns 1 when one is broken, else 0."""
+    subject = Subject.of(settings)
+    verdicts: dict[str, Verdict] = {}
+    for name, verdict in run(subject):
+        verdicts[name] = verdict
+        if not as_json:
+            _print(name, verdict)
+    result = max(verdict.result for verdict in verdicts.values())
+    if as_json:
+        click.echo(json.dumps(report(subject.engine, verdicts), indent=2))
+    else:
+        counts = ", ".join(f"{sum(v.result is each for v in verdicts.values())} {each.name}" for each in Result)
+        click.echo(f"\n{subject.engine.value}: {counts}")
+    return 1 if result is Result.FAIL else 0
+
+
+def run(subject: Subject) -> Iterator[tuple[str, Verdict]]:
+    """Each check's name and verdict, in order. What cannot be asked is a FAIL: nobody knows."""
+    if subject.engine is Engine.NONE:
+        mend = "start it with 'rectbot up' or docker compose; at a site set SITE_ID and PUSHGATEWAY_URL"
+        yield "stack", fail("no stack runs here", mend)
+    for name, check in (SITE if subject.engine is Engine.SITE else STACK).items():
+        try:
+            yield name, check(subject)
+        except RectbotError as error:
+            yield name, fail(str(error), "start what does not answer, then ask again")
+
+
+def report(engine: Engine, verdicts: dict[str, Verdict]) -> dict[str, object]:
+    """The documented JSON."""
+    return {
+        "engine": engine.value,
+        "result": max(verdict.result for verdict in verdicts.values()).name,
+        "checks": [
+            {"name": name, "result": verdict.result.name, "found": verdict.found, "mend": verdict.mend}
+            for name, verdict in verdicts.items()
+        ],
+    }
+
+
+def _print(name: str, verdict: Verdict) -> None:
+    line = Text.assemble((verdict.result.name, _STYLES[verdict.result]), f"  {name:<15} {verdict.found}")
+    if verdict.mend:
+        line.append(f"\n      {'':<15} mend: {verdict.mend}", "dim")
+    Console(highlight=False, soft_wrap=True).print(line)

@@ -1,0 +1,145 @@
+"""What the outside can reach: addresses, the dashboard, the tunnel; and which versions run."""
+
+from __future__ import annotations
+
+import configparser
+import re
+from typing import Any
+
+import urllib3
+import yaml
+
+from rectbot.doctor.subject import LOOPBACK, Engine, Subject
+from rectbot.doctor.verdict import Verdict, fail, ok, warn, worst
+from rectbot.errors import RectbotError
+from rectbot.settings import BASE_PORTS
+
+INSIDE = ("console", "prometheus", "pushgateway", "alertmanager", "loki", "hub")
+_GRAFANA = re.compile(r"https?://(grafana|localhost|127\.0\.0\.1):(\d+)/?")
+_ANYTHING = frozenset({"", "latest", "main", "nightly", "edge", "stable"})
+
+
+def addresses(subject: Subject) -> Verdict:
+    """Only the push proxy, and Redis over TLS where the operator says so, listen to other hosts."""
+    open_ports: list[str] = []
+    shown: list[str] = []
+    for name in INSIDE:
+        open_ports += [
+            f"{name} on {ip}:{subject.settings.port(name)}" for ip in _others(subject, subject.settings.port(name))
+        ]
+    proxy, redis = subject.settings.port("push-proxy"), subject.settings.port("redis")
+    for ip in _others(subject, proxy):
+        (open_ports if ":" in ip else shown).append(f"push proxy on {ip}:{proxy}")
+    tls_in_front = "redis-tls" in subject.containers
+    for ip in _others(subject, redis):
+        (shown if tls_in_front else open_ports).append(f"{'TLS to ' if tls_in_front else ''}Redis on {ip}:{redis}")
+    if open_ports:
+        return fail(
+            f"open to other hosts: {', '.join(open_ports)}", "bind it to 127.0.0.1, or close it in the firewall"
+        )
+    return ok(f"open to other hosts: {', '.join(shown) or 'nothing'}")
+
+
+def _others(subject: Subject, port: int) -> list[str]:
+    """The addresses beyond loopback on which a port is open. An IPv6 client of Docker's has the bridge's address."""
+    return sorted(subject.listening(port) - LOOPBACK)
+
+
+def dashboard_needs_a_login(subject: Subject) -> Verdict:
+    """Nobody sees the dashboard without a login, nor makes an account."""
+    verdicts = [_grafana_ini(subject)]
+    if "grafana" in subject.containers:
+        verdicts.append(_grafana_answers(subject))
+    return worst(verdicts)
+
+
+def _grafana_ini(subject: Subject) -> Verdict:
+    path = subject.layout.monitoring / "grafana" / "grafana.ini"
+    config = configparser.ConfigParser(interpolation=None, strict=False)
+    try:
+        config.read_string(path.read_text(encoding="utf-8"))
+    except (OSError, configparser.Error):
+        return fail(f"{path} cannot be read", "restore it from git")
+    for section, option in (
+        ("auth.anonymous", "enabled"),
+        ("users", "allow_sign_up"),
+        ("public_dashboards", "enabled"),
+    ):
+        if config.get(section, option, fallback="false").lower() not in ("false", "0", "no"):
+            return fail(f"grafana.ini: [{section}] {option} is on", "set it to false, and restart Grafana")
+    return ok("grafana.ini: no anonymous access, no sign-up, nothing public")
+
+
+def _grafana_answers(subject: Subject) -> Verdict:
+    status = subject.get(f"{subject.url('console')}/api/search").status
+    if status not in (401, 403):
+        return fail(f"Grafana answers {status} to somebody without a login", "restart it with the grafana.ini of git")
+    default = urllib3.make_headers(basic_auth="admin:admin")
+    if subject.get(f"{subject.url('console')}/api/org", default).status == 200:
+        return fail("Grafana's password is admin", "grafana cli admin reset-admin-password, in its container")
+    return ok("a stranger is refused, and so is admin:admin")
+
+
+def tunnel_shows_the_dashboard_only(subject: Subject) -> Verdict:
+    """What Cloudflare's tunnel publishes is Grafana, and 404 for the rest."""
+    folder = subject.layout.monitoring / "cloudflared"
+    path = next((path for name in ("config.yml", "config.example.yml") if (path := folder / name).is_file()), None)
+    if path is None:
+        return fail(f"{folder} has no configuration", "restore config.example.yml from git")
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        services = [str(rule["service"]) for rule in config["ingress"]]
+    except (OSError, yaml.YAMLError, TypeError, KeyError, UnicodeDecodeError):
+        return fail(f"{path.name} has no readable list of ingress rules", "begin again with config.example.yml")
+    other = [service for service in services[:-1] if not _is_dashboard(service)]
+    if other:
+        return fail(f"the tunnel publishes {', '.join(other)}", f"take it out of {path}")
+    if services[-1:] != ["http_status:404"]:
+        return fail("the tunnel's last rule does not answer 404", f"end {path} with 'service: http_status:404'")
+    unused = "" if path.name == "config.yml" else " (the example; no tunnel is set up)"
+    return ok(f"{', '.join(services[:-1]) or 'nothing'}, else 404{unused}")
+
+
+def _is_dashboard(service: str) -> bool:
+    match = _GRAFANA.fullmatch(service)
+    return match is not None and int(match[2]) == BASE_PORTS["console"]
+
+
+def versions(subject: Subject) -> Verdict:
+    """Images are pinned, and what runs is what is pinned."""
+    path = subject.compose_file
+    try:
+        services: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["services"]
+    except (OSError, yaml.YAMLError, TypeError, KeyError):
+        return fail(f"{path} cannot be read", "restore it from git")
+    pins = {name: str(service.get("image", "")) for name, service in services.items()}
+    floating = [f"{name} ({image})" for name, image in pins.items() if _tag(image) in _ANYTHING]
+    if floating:
+        return fail(f"not pinned to a version: {', '.join(floating)}", f"write a version in {path.name}")
+    other = [
+        f"{name} runs {container.image}, pinned is {pins[name]}"
+        for name, container in subject.containers.items()
+        if name in pins and container.image != pins[name]
+    ]
+    if other:
+        return warn("; ".join(other), "docker compose -f docker-compose.monitoring.yml up -d --pull missing")
+    if subject.engine is Engine.COMPOSE:
+        return ok(f"{len(subject.containers)} containers run the pinned images")
+    return ok(f"{len(pins)} images are pinned; here runs Debian's {_native(subject)}")
+
+
+def _tag(image: str) -> str:
+    name, _, digest = image.partition("@")
+    return digest or name.rpartition("/")[2].partition(":")[2]
+
+
+def _native(subject: Subject) -> str:
+    prometheus = subject.get_json("prometheus", "/api/v1/status/buildinfo")["data"]["version"]
+    alertmanager = subject.get_json("alertmanager", "/api/v2/status")["versionInfo"]["version"]
+    try:
+        server = subject.ask_redis("INFO", "server")
+    except RectbotError:
+        server = b""
+    text = server.decode() if isinstance(server, bytes) else str(server)
+    redis = re.search(r"redis_version:(\S+)", text)
+    return f"Prometheus {prometheus}, Alertmanager {alertmanager}, Redis {redis[1] if redis else 'unknown'}"
