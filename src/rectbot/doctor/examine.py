@@ -48,6 +48,8 @@ SITE: dict[str, Check] = {
     "push": proxy.push_would_arrive,
     "webhook": monitoring.the_webhook_is_there,
 }
+FILES = {name: STACK[name] for name in ("allowlist", "htpasswd", "file-modes", "passwords", "dashboard", "tunnel")}
+CHECKS = {Engine.NATIVE: STACK, Engine.COMPOSE: STACK, Engine.SITE: SITE, Engine.NONE: FILES}
 _STYLES = {Result.PASS: "green", Result.WARN: "yellow", Result.FAIL: "bold red"}
 
 
@@ -73,7 +75,7 @@ def run(subject: Subject) -> Iterator[tuple[str, Verdict]]:
     if subject.engine is Engine.NONE:
         mend = "start it with 'rectbot up' or docker compose; at a site set SITE_ID and PUSHGATEWAY_URL"
         yield "stack", fail("no stack runs here", mend)
-    for name, check in (SITE if subject.engine is Engine.SITE else STACK).items():
+    for name, check in CHECKS[subject.engine].items():
         try:
             yield name, check(subject)
         except RectbotError as error:
