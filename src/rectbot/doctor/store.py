@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from rectbot.doctor.subject import Subject
 from rectbot.doctor.verdict import Verdict, fail, ok, warn
-from rectbot.errors import ConfigError, RectbotError
+from rectbot.errors import ConfigError
 
 WARN_CLOCK_SECONDS = 2.0
 FAIL_CLOCK_SECONDS = 30.0
@@ -21,17 +21,15 @@ _RESTORE = "restore docker/monitoring/redis/redis.conf from git, and restart Red
 
 def asks_for_a_password(subject: Subject) -> Verdict:
     """Without the password nothing is told, and with it all is."""
-    subject.ask_redis("PING")
     stranger = replace(subject.redis, username="", password="")
     try:
         subject.ask_redis("PING", endpoint=stranger)
     except ConfigError:
-        return _encrypted(subject)
-    except RectbotError as error:
-        if "NOAUTH" in str(error):
-            return _encrypted(subject)
-        raise
-    return fail(f"Redis at {subject.redis} asks nobody for a password", "run 'rectbot init', and restart Redis")
+        pass  # NOAUTH
+    else:
+        return fail(f"Redis at {subject.redis} asks nobody for a password", "run 'rectbot init', and restart Redis")
+    subject.ask_redis("PING")
+    return _encrypted(subject)
 
 
 def _encrypted(subject: Subject) -> Verdict:
