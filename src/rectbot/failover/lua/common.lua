@@ -66,6 +66,7 @@ end
 
 -- Enters logins; `left` is how many the service itself still allows, -1 when it did not say.
 local function spend_logins(count, left)
+  if count == 0 and left < 0 then return end
   local full = req.login_burst * req.login_ms
   local debt = owed() + count * req.login_ms
   if left >= 0 then debt = math.max(debt, full - left * req.login_ms) end
