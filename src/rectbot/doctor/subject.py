@@ -17,7 +17,8 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from rectbot.errors import RectbotError
-from rectbot.failover.resp import Connection, Disconnected, Endpoint, ServerError, parse_url
+from rectbot.failover.endpoint import Endpoint, parse_url
+from rectbot.failover.resp import Connection, Disconnected, ServerError
 from rectbot.settings import BASE_PORTS, Settings
 from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import Supervisor
