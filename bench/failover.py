@@ -1,11 +1,12 @@
-"""How fast the lead moves, and what a site costs: ours beside redis-py's Lock, on one Redis, in one run.
+"""How fast the lead moves, and what a site costs: ours beside two locks of others, on one Redis, in one run.
 
     .venv/bin/python bench/failover.py [--samples 100] [--ttl-ms 1000]
 
 The workload is a shell that writes down when it began. A takeover after a crash is counted from the moment at which
 Redis lets the lock expire (PEXPIRETIME), one after a release from the release; both by the one clock of this machine.
-The peer is written as redis-py's documentation shows: acquire(blocking=True), which asks ten times a second, and
-extend() every third of the TTL. A run takes about three minutes.
+The peers are written as their documentation shows: redis-py's Lock with acquire(blocking=True), which asks ten times a
+second, and extend() every third of the TTL; python-redis-lock (installed for the run, if pip can) with auto_renewal,
+which waits for a signal of whoever releases it. A run takes about five minutes.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,12 +37,14 @@ from rectbot.failover.agent import agent_command, plan
 from rectbot.failover.child import ChildOptions
 
 AT_ONCE = 3
+Row = tuple[str, str, list[float]]  # name, unit, a value for each contender
 IDLE_S = 35.0  # longer than one heartbeat interval of the default settings
 PEER = """
 import signal, subprocess, sys, time
 import redis
 port, password, key, ttl, released = int(sys.argv[1]), sys.argv[2], sys.argv[3], float(sys.argv[4]), sys.argv[5]
-lock = redis.Redis(port=port, password=password).lock(key, timeout=ttl)
+client = redis.Redis(port=port, password=password)
+{lock}
 program = None
 def stop(*_):
     if program is not None:
@@ -55,8 +59,9 @@ lock.acquire(blocking=True)
 program = subprocess.Popen(sys.argv[6:])
 while True:
     time.sleep(ttl / 3)
-    lock.extend(ttl, replace_ttl=True)
+    {renew}
 """
+PYTHON_REDIS_LOCK = "python-redis-lock==4.0.1"
 
 
 @dataclass
@@ -74,6 +79,8 @@ class Bench:
 class Site:
     """One process of a contender, and what its program wrote."""
 
+    title = ""
+
     def __init__(self, bench: Bench, key: str, name: str) -> None:
         self.bench, self.key, self.name = bench, key, name
         self.began = bench.folder / f"{key}.{name}.began"
@@ -83,6 +90,10 @@ class Site:
             f"date +%s%N > {self.began}.new && mv {self.began}.new {self.began}; exec sleep 900",
         ]
         self.process: subprocess.Popen[bytes]
+
+    @property
+    def lock_key(self) -> str:
+        return self.key
 
     def began_ms(self) -> float | None:
         return int(self.began.read_text()) / 1e6 if self.began.exists() else None
@@ -128,14 +139,28 @@ class Ours(Site):
         return next((float(event[b"ms"]) for _, event in events if event[b"kind"] == b"released"), None)
 
 
-class RedisPyLock(Site):
-    title = "redis-py Lock, polled"
+class Peer(Site):
+    lock = ""  # makes the lock
+    renew = ""
+
+    @classmethod
+    def code(cls) -> str:
+        return PEER.format(lock=cls.lock, renew=cls.renew)
 
     def start(self, **changes: Any) -> None:
         ttl = changes.get("lock_ttl_ms", self.bench.ttl_ms) / 1000
         words = [self.bench.port, self.bench.password, self.key, ttl, self.released]
-        command = [sys.executable, "-c", PEER, *map(str, words), *self.program]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        self.process = self.launch(self.bench, *map(str, words), *self.program)
+
+    @classmethod
+    def launch(cls, bench: Bench, *words: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, "-c", cls.code(), *words],
+            env={**os.environ, "PYTHONPATH": str(bench.folder / "peers")},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
 
     @property
     def released(self) -> Path:
@@ -147,6 +172,22 @@ class RedisPyLock(Site):
     def released_ms(self) -> float | None:
         text = self.released.read_text() if self.released.exists() else ""
         return float(text) if text else None
+
+
+class RedisPyLock(Peer):
+    title = "redis-py Lock"
+    lock = "lock = client.lock(key, timeout=ttl)"
+    renew = "lock.extend(ttl, replace_ttl=True)"
+
+
+class PythonRedisLock(Peer):
+    title = "python-redis-lock"
+    lock = "import redis_lock; lock = redis_lock.Lock(client, key, expire=int(ttl), auto_renewal=True)"
+    renew = "pass"
+
+    @property
+    def lock_key(self) -> str:
+        return f"lock:{self.key}"
 
 
 async def until(met: Callable[[], Any], seconds: float = 30) -> Any:
@@ -188,7 +229,7 @@ def _end(site: Site) -> None:
 async def after_crash(bench: Bench, kind: type[Site]) -> float:
     async with pair(bench, kind) as (leader, standby):
         leader.process.kill()
-        expires: int = bench.client.pexpiretime(leader.key)
+        expires: int = bench.client.pexpiretime(leader.lock_key)
         return float(await until(standby.began_ms)) - expires
 
 
@@ -240,7 +281,7 @@ async def cost(bench: Bench, kind: type[Site]) -> dict[str, float]:
         await asyncio.sleep(IDLE_S)
         cpu = (_cpu_ns(standby) - before) / (time.monotonic() - began) / 1e7
         guarded = leader.family() if kind is Ours else leader.family()[:1]
-        return {"cpu": cpu, "rss": sum(map(_rss_mib, guarded)), "standby rss": sum(map(_rss_mib, standby.family()))}
+        return {"cpu": cpu, "rss": sum(map(_rss_mib, guarded))}
 
 
 def _cpu_ns(site: Site) -> int:
@@ -291,9 +332,8 @@ def start_times(kind: type[Site], bench: Bench, count: int) -> list[float]:
 
 
 def _command(kind: type[Site], bench: Bench, port: int) -> subprocess.Popen[bytes]:
-    if kind is RedisPyLock:
-        words = [str(port), "x", "bench", "1", f"{bench.folder}/start", "true"]
-        return subprocess.Popen([sys.executable, "-c", PEER, *words], stderr=subprocess.DEVNULL)
+    if issubclass(kind, Peer):
+        return kind.launch(bench, str(port), "x", "bench", "1", f"{bench.folder}/start", "true")
     settings = {
         "FAILOVER_ENABLED": "true",
         "SITE_ID": "oci",
@@ -334,35 +374,40 @@ def percentile(values: list[float], percent: float) -> float:
     return values[min(len(values) - 1, int(len(values) * percent / 100))]
 
 
-def show(rows: list[tuple[str, str, float, float]], ours: str, theirs: str) -> None:
-    print(f"\n{'':44}{ours:>22}{theirs:>24}{'ratio':>9}")
-    for name, unit, mine, other in rows:
-        ratio = f"{other / mine:8.1f}x" if mine > 0 and other > 0 else ""
-        other_text = "" if other < 0 else f"{other:.4g} {unit}"
-        print(f"{name:44}{f'{mine:.4g} {unit}':>22}{other_text:>24}{ratio:>9}")
+def show(titles: list[str], rows: list[Row]) -> None:
+    """A column for each contender; in brackets how many times ours that is."""
+    print(f"\n{'':44}{titles[0]:>22}" + "".join(f"{title:>26}" for title in titles[1:]))
+    for name, unit, values in rows:
+        ours = values[0]
+        others = [f"{value:.4g} {unit}" + (f" ({value / ours:.1f}x)" if ours else "") for value in values[1:]]
+        print(f"{name:44}{f'{ours:.4g} {unit}':>22}" + "".join(f"{other:>26}" for other in others))
 
 
-async def measure(bench: Bench, samples: int) -> None:
-    kinds: list[type[Ours | RedisPyLock]] = [Ours, RedisPyLock]
-    rows: list[tuple[str, str, float, float]] = []
+async def measure(bench: Bench, kinds: list[type[Site]], samples: int) -> None:
+    rows: list[Row] = []
 
-    def add(name: str, unit: str, values: list[list[float]]) -> None:
-        rows.append((f"{name}, median", unit, *(statistics.median(each) for each in values)))  # type: ignore[arg-type]
-        rows.append((f"{name}, p99", unit, *(percentile(each, 99) for each in values)))  # type: ignore[arg-type]
+    async def add(name: str, act: Callable[[Bench, type[Site]], Awaitable[float]]) -> None:
+        values = [await sample(partial(act, bench, kind), samples) for kind in kinds]
+        rows.append((f"{name}, median", "ms", [statistics.median(each) for each in values]))
+        rows.append((f"{name}, p99", "ms", [percentile(each, 99) for each in values]))
 
-    add("start to first attempt", "ms", [start_times(kind, bench, 11) for kind in kinds])
-    rows.append(("round trips per renewal", "", await round_trips(bench), -1))
+    starts = [start_times(kind, bench, 11) for kind in kinds]
+    rows.append(("start to first attempt, median of 10", "ms", [statistics.median(each) for each in starts]))
+    rows.append(("round trips per renewal", "", [await round_trips(bench)]))
     costs = await asyncio.gather(*(cost(bench, kind) for kind in kinds))
-    rows.append(("idle standby, of a core", "%", *(each["cpu"] for each in costs)))  # type: ignore[arg-type]
-    rows.append(("resident: leader, with its guardian", "MiB", *(each["rss"] for each in costs)))  # type: ignore[arg-type]
-    crash = [await sample(lambda kind=kind: after_crash(bench, kind), samples) for kind in kinds]  # type: ignore[misc]
-    add("crash: takeover past the lock's expiry", "ms", crash)
-    release = [await sample(lambda kind=kind: after_release(bench, kind), samples) for kind in kinds]  # type: ignore[misc]
-    add("release: takeover past the release", "ms", release)
-    pauses = [await sample(lambda kind=kind: overlap_when_paused(bench, kind), 3) for kind in kinds]  # type: ignore[misc]
-    rows.append(("leader paused for 3 TTL: two programs for", "ms", *(each[-1] for each in pauses)))  # type: ignore[arg-type]
+    rows.append(("idle standby, of a core", "%", [each["cpu"] for each in costs]))
+    rows.append(("resident: leader, with its guardian", "MiB", [each["rss"] for each in costs]))
+    await add("crash: takeover past the lock's expiry", after_crash)
+    await add("release: takeover past the release", after_release)
+    pauses = [await sample(partial(overlap_when_paused, bench, kind), 3) for kind in kinds]
+    rows.append(("leader paused for 3 TTL: two programs for", "ms", [each[-1] for each in pauses]))
     print(f"TTL {bench.ttl_ms} ms, {samples} samples of each takeover, {AT_ONCE} at once, {os.cpu_count()} cores")
-    show(rows, Ours.title, RedisPyLock.title)
+    show([kind.title for kind in kinds], rows)
+
+
+def install_peer(folder: Path) -> bool:
+    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--target", str(folder), PYTHON_REDIS_LOCK]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def main() -> None:
@@ -373,7 +418,10 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="rectbot-bench-"))
     try:
         with redis_server(folder) as (port, password):
-            asyncio.run(measure(Bench(folder, port, password, given.ttl_ms), given.samples))
+            kinds: list[type[Site]] = [Ours, RedisPyLock]
+            if install_peer(folder / "peers"):
+                kinds.append(PythonRedisLock)
+            asyncio.run(measure(Bench(folder, port, password, given.ttl_ms), kinds, given.samples))
     finally:
         shutil.rmtree(folder)
 

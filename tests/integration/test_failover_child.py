@@ -51,6 +51,18 @@ async def test_a_program_ends_with_all_that_it_has_started_when_the_site_stops(s
     assert stage.redis.command("EXISTS rectbot:leader") == b":0\r\n", "the lead was released"
 
 
+async def test_a_stop_lets_the_whole_process_group_finish(stage: Stage) -> None:
+    said = stage.folder / "said"
+    inner = f"trap 'sleep 0.2; echo bye >> {said}; exit' TERM; echo up >> {said}; while :; do sleep 0.02; done"
+    stage.a.command = ["sh", "-c", f'sh -c "{inner}"; true']  # the outer shell dies of SIGTERM at once
+    stage.a.changes = {"lock_ttl_ms": 4_000, "hb_ttl_sec": 5}
+    stage.a.start()
+    await until(lambda: said.exists() and said.read_text() == "up\n")
+    await stage.a.end()
+    assert said.read_text() == "up\nbye\n"
+    await until(lambda: nothing_left(stage))
+
+
 async def test_a_program_that_ignores_sigterm_is_killed_in_time(stage: Stage) -> None:
     stage.a.manners = "id"
     stage.a.start()

@@ -12,7 +12,8 @@ A message is one packet of words with a NUL between them. Received:
     spawn NAME [VARIABLE=VALUE...] -- COMMAND [ARGUMENT...]
     signal NAME NUMBER                  to the program's process group
 
-Sent: `ended NAME STATUS`, with the status of waitpid(2). `main` has ended when nothing at all is left.
+Sent: `ended NAME STATUS`, with the status of waitpid(2). `main` has ended when nothing at all is left: what it leaves
+behind is killed, but when it was told to stop, the rest of its process group may first finish what it does.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ import time
 from pathlib import Path
 
 MAIN, CHECK = "main", "check"
+_MAIN = MAIN.encode()
 LIMIT = 200_000  # bytes in a packet; the kernel's default for a socket is 208 KiB
 NOT_STARTED = signal.SIGKILL  # the wait status of a program for which there was no time left
 
@@ -76,6 +78,8 @@ class _Keeper:
         self._alarm = Alarm()
         self._deadline = 0
         self._programs: dict[bytes, int] = {}  # process id by name
+        self._stopping = False  # main was told to
+        self._ended: int | None = None  # main's status, while others of its group live on
 
     def run(self) -> None:
         """Serves until the other end of the socket is closed, whatever closed it."""
@@ -123,6 +127,7 @@ class _Keeper:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(pid, number)
                 if number == signal.SIGTERM:
+                    self._stopping = True
                     os.killpg(pid, signal.SIGCONT)  # what is stopped could not obey
 
     def _spawn(self, name: bytes, variables: list[bytes], command: list[bytes]) -> None:
@@ -136,19 +141,21 @@ class _Keeper:
         with contextlib.suppress(OSError):  # it did so itself, and is past exec
             os.setpgid(pid, pid)
         self._programs[name] = pid
+        if name == _MAIN:
+            self._stopping = False
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    return
+            while (found := os.waitpid(-1, os.WNOHANG)) != (0, 0):
+                pid, status = found
                 name = next((name for name, known in self._programs.items() if known == pid), None)
-                if name == MAIN.encode():
-                    self._end_all(status)
+                if name == _MAIN:
+                    self._ended = status
                 elif name:
                     del self._programs[name]
                     self._report(name, status)
+        if self._ended is not None and not (self._stopping and _group_lives(self._programs[_MAIN])):
+            self._end_all(self._ended)
 
     def _end_all(self, status: int = signal.SIGKILL) -> None:
         """Returns when nothing is left. The whole groups go first, then what has left them."""
@@ -157,13 +164,23 @@ class _Keeper:
                 os.killpg(pid, signal.SIGKILL)
         while not end_children():
             time.sleep(0.001)
-        ended, self._programs = self._programs, {}
+        ended, self._programs, self._ended = self._programs, {}, None
         for name in ended:
-            self._report(name, status if name == MAIN.encode() else signal.SIGKILL)
+            self._report(name, status if name == _MAIN else signal.SIGKILL)
 
     def _report(self, name: bytes, status: int) -> None:
         with contextlib.suppress(ConnectionError):
             os.write(self._fd, b"ended\0%b\0%d" % (name, status))
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # it lives, as somebody else
+        pass
+    return True
 
 
 def _become(keeper: int, variables: list[bytes], command: list[bytes]) -> None:
