@@ -59,6 +59,7 @@ class Bot:
         self.session: Session | None = None
         self.ended: asyncio.Future[Ended] | None = None
         self.stop_takes = 0.0
+        self.healthy_now: bool | None = True
 
     async def start(self, lease: Lease) -> None:
         lease.check()
@@ -82,7 +83,9 @@ class Bot:
 
     @property
     def healthy(self) -> bool:
-        return True
+        if self.healthy_now is None:
+            raise ValueError("test")
+        return self.healthy_now
 
     def end(self, reason: str, *, fatal: bool = False) -> None:
         assert self.ended is not None

@@ -14,6 +14,7 @@ from rectbot.errors import ConfigError
 from rectbot.failover import (
     FailoverConfig,
     LeaseLost,
+    LoginsSpent,
     WorkloadFailed,
     open_store,
     run,
@@ -188,3 +189,42 @@ async def test_without_failover_a_workload_that_ends_is_an_error(journal: Journa
     bot.end("wrong token", fatal=True)
     with pytest.raises(WorkloadFailed, match="wrong token"):
         await asyncio.wait_for(task, 5)
+
+
+async def test_a_heartbeat_says_whether_the_workload_serves(start: Start, journal: Journal, redis: RedisServer) -> None:
+    a = start("a")
+    await journal.until(lambda: journal.live() == ["a"])
+    observer = open_store(FailoverConfig(site="", priority=("a", "b")), url=redis.url)
+
+    async def until_serving(expected: bool | None) -> None:
+        async with asyncio.timeout(10):
+            while (await observer.snapshot()).sites["a"].serving is not expected:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    await until_serving(True)
+    a.bot.healthy_now = None  # it breaks: asked whether it is healthy, it raises
+    await until_serving(False)
+    a.bot.healthy_now = True
+    await until_serving(True)
+    assert len(journal.sessions) == 1, "it is for show only"
+    a.bot.end("crashed")
+    await until_serving(None)
+    await observer.close()
+
+
+async def test_logins_under_a_lease_reach_the_budget(start: Start, journal: Journal, redis: RedisServer) -> None:
+    a = start("a", login_budget=20)
+    await journal.until(lambda: journal.live() == ["a"])
+    observer = open_store(FailoverConfig(site="", priority=("a", "b"), login_budget=20), url=redis.url)
+    lease = a.bot.lease
+    assert lease is not None
+    assert lease.logins_left == 9
+    for _ in range(10):
+        lease.login()
+    with pytest.raises(LoginsSpent, match="the login budget for 24 h is spent"):
+        lease.login()
+    async with asyncio.timeout(10):
+        while (await observer.snapshot()).logins_left != 0:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    assert lease.logins_left == 0
+    await observer.close()

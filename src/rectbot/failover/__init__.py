@@ -5,7 +5,8 @@
     await run(config, store, MyWorkload(), stop=stop_on_signals(), guardian=True)
 
 `MyWorkload` follows the `Workload` protocol: it is started with a `Lease`, whose `check()` raises `LeaseLost` once this
-site may no longer act, and is stopped before the lease ends.
+site may no longer act, and is stopped before the lease ends. It calls the lease's `login()` before each login at a
+service that counts them, so that all sites together keep within `login_budget`.
 """
 
 from rectbot.failover.config import FailoverConfig

@@ -150,7 +150,8 @@ def _orders(snapshot: Snapshot) -> Iterator[str]:
         until = (
             "until unhold" if snapshot.hold.remaining_s > _FOREVER_S else f"for {_duration(snapshot.hold.remaining_s)}"
         )
-        yield f"hold      only {snapshot.hold.site or 'nobody'} may lead, {until} ({snapshot.hold.why})"
+        who = f"only {snapshot.hold.site}" if snapshot.hold.site else "nobody"
+        yield f"hold      {who} may lead, {until} ({snapshot.hold.why})"
     if snapshot.switch_to:
         yield f"switch    to {snapshot.switch_to}, under way"
     if snapshot.pinned:

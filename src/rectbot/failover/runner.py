@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import signal
+from collections.abc import Callable
 from contextlib import suppress
 
 from rectbot.errors import ConfigError, RectbotError
@@ -84,10 +85,11 @@ def stop_on_signals() -> asyncio.Event:
     return stop
 
 
-async def _live(workload: Workload, lease: Lease) -> Ended:
+async def _live(workload: Workload, lease: Lease, on_started: Callable[[], None] = lambda: None) -> Ended:
     """The life of a workload from its start to its end, if that comes by itself."""
     try:
         await workload.start(lease)
+        on_started()
         return await workload.wait()
     except RectbotError as error:
         return Ended(str(error), fatal=isinstance(error, ConfigError))
@@ -126,6 +128,7 @@ class _Driver:
         self._tasks: set[asyncio.Task[None]] = set()
         self._life: asyncio.Task[None] | None = None
         self._lease: Lease | None = None
+        self._started = False  # the workload's start() has returned
         self._reached_store = False
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -187,7 +190,7 @@ class _Driver:
                 self._finish(WorkloadFailed(error, fatal=True) if error else None)
 
     async def _send(self, action: messages.Send) -> None:
-        self._store.serving = self._workload.healthy if self._lease is not None else None
+        self._store.serving = self._serving() if self._lease is not None else None
         try:
             reply = await self._store.request(action.request, action.give_up_at)
         except StoreUnavailable as error:
@@ -213,8 +216,15 @@ class _Driver:
         )
         self._life = self._spawn(self._run_workload(self._lease))
 
+    def _serving(self) -> bool:
+        try:
+            return self._started and bool(self._workload.healthy)
+        except Exception:  # it is only for show: it must not cost the lead
+            _log.exception("the workload does not tell whether it is healthy")
+            return False
+
     async def _run_workload(self, lease: Lease) -> None:
-        ended = await _live(self._workload, lease)
+        ended = await _live(self._workload, lease, self._on_started)
         self._feed(messages.WorkloadEnded(ended.reason, ended.fatal))
 
     def _extend(self, action: messages.Extend) -> None:
@@ -244,7 +254,11 @@ class _Driver:
             self._life.cancel()
             self._life = None
 
+    def _on_started(self) -> None:
+        self._started = True
+
     def _on_stopped(self) -> None:
+        self._started = False
         if self._lease is not None:
             self._lease.end()
             self._lease = None
