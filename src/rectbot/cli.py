@@ -72,6 +72,22 @@ def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None) -> 
         click.echo(f"init: {line}")
 
 
+@main.command(context_settings={"allow_interspersed_args": False})
+@click.option("--site", "name", required=True, metavar="NAME", help="Which site this host is, for example xserver.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be written.")
+@click.option("--cron", is_flag=True, help="Print lines for a crontab, also where there is systemd.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def install(name: str, dry_run: bool, cron: bool, command: tuple[str, ...]) -> None:
+    """Keep this host's bot and its pushes running: systemd units, or lines for a crontab where there is no systemd.
+
+    With COMMAND that program runs under the lease instead of our bot: rectbot install --site xserver -- node bot.js.
+    As root the units run as the owner of the project folder; else they are your own. Run again to change them.
+    """
+    from rectbot.install import install as run
+
+    run(_settings(), name, command, dry_run=dry_run, cron=cron, say=click.echo)
+
+
 @main.command()
 @click.option("--detach", "-d", is_flag=True, help="Leave it running in the background.")
 def up(detach: bool) -> None:

@@ -17,8 +17,9 @@ import urllib3
 from urllib3.exceptions import HTTPError
 
 from rectbot.errors import RectbotError
-from rectbot.failover.endpoint import Endpoint, parse_url
+from rectbot.failover.endpoint import Endpoint
 from rectbot.failover.resp import Connection, Disconnected, ServerError
+from rectbot.failover.wiring import open_observer
 from rectbot.settings import BASE_PORTS, Settings
 from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import Supervisor
@@ -129,10 +130,7 @@ class Subject:
         settings = self.settings
         password = settings.redis_password.get_secret_value() if settings.redis_password else ""
         if self.engine is Engine.SITE:
-            if settings.redis_url is not None:
-                return parse_url(settings.redis_url.get_secret_value(), settings.redis_cacert)
-            where = (settings.redis_host, settings.port("redis"))
-            return Endpoint(*where, password=password, tls=settings.redis_tls, cacert=settings.redis_cacert)
+            return open_observer(settings).endpoint
         if self.engine is Engine.COMPOSE:
             return Endpoint(self.container_address("redis"), 6379, password=password)
         return Endpoint("127.0.0.1", settings.port("redis"), password=password)

@@ -1,0 +1,176 @@
+"""`rectbot install`: units that systemd accepts, and lines that cron's shell runs as they are meant."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rectbot.errors import ConfigError, RectbotError
+from rectbot.install import BOT, PUSH, TIMER, Site, check, crontab, install, units, write
+from rectbot.settings import Settings, load_settings
+
+COMPLETE = (
+    "DISCORD_BOT_TOKEN=token-of-the-bot\nREDIS_HOST=10.0.0.1\nREDIS_PASSWORD=secret-of-redis\n"
+    "PUSHGATEWAY_URL=https://prom.example.org:9443/metrics/job/xserver-bot\nPUSHGATEWAY_PASSWORD=secret-of-push\n"
+)
+ODD = "we ird$HOME%h\"'\\"  # what a shell, cron and systemd would each like to expand
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    home = tmp_path / "rect bot"
+    (home / ".venv" / "bin").mkdir(parents=True)
+    (home / ".venv" / "bin" / "rectbot").write_text("#!/bin/sh\n")
+    (home / ".venv" / "bin" / "rectbot").chmod(0o755)
+    (home / ".env").write_text(COMPLETE)
+    for name in ("REDIS_HOST", "SITE_ID", "PUSHGATEWAY_URL", "DISCORD_BOT_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    return home
+
+
+def settings_of(home: Path) -> Settings:
+    return load_settings(rectbot_home=home)
+
+
+@pytest.mark.parametrize("user", ["daemon", None])
+@pytest.mark.parametrize("command", [(), (sys.executable, "-c", "pass", ODD)])
+def test_systemd_accepts_the_units(user: str | None, command: tuple[str, ...], home: Path, tmp_path: Path) -> None:
+    for name, text in units(Site("xserver", home, user, command, tmp_path)).items():
+        (tmp_path / name).write_text(text)
+    done = subprocess.run(
+        ["systemd-analyze", "verify", *(tmp_path / name for name in (BOT, PUSH, TIMER))],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_the_system_s_units_expose_little(home: Path, tmp_path: Path) -> None:
+    for name, text in units(Site("xserver", home, "daemon")).items():
+        (tmp_path / name).write_text(text)
+    for name in (BOT, PUSH):
+        command = ["systemd-analyze", "security", "--offline=yes", "--threshold=25", str(tmp_path / name)]  # in tenths
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout
+
+
+def test_units_hold_no_secret_and_know_their_site(home: Path) -> None:
+    made = units(Site("oci", home, "daemon"))
+    text = "".join(made.values())
+    assert "token-of" not in text
+    assert "secret-of" not in text
+    for name in (BOT, PUSH):
+        assert 'Environment="SITE_ID=oci"\n' in made[name]
+        assert f'Environment="BOT_PID_FILE={home}/var/run/bot-oci.pid"\n' in made[name]
+    assert "RestartPreventExitStatus=2" in made[BOT], "a wrong setting is no reason to go round in circles"
+    assert "KillMode=mixed" in made[BOT], "the guardian outlives the bot's log-out"
+
+
+def test_an_odd_command_line_reaches_the_program_as_it_was_given(home: Path, tmp_path: Path) -> None:
+    """By systemd's rules: quotes, backslashes, `$$` and `%%`."""
+    text = units(Site("xserver", home, None, ("prog", ODD), tmp_path))[BOT]
+    line = next(line for line in text.splitlines() if line.startswith("ExecStart="))
+    words = shlex.split(line.removeprefix("ExecStart=").replace("$$", "$").replace("%%", "%"))
+    assert words == [str(home / ".venv/bin/rectbot"), "failover", "run", "--", "prog", ODD]
+
+
+def test_cron_starts_the_bot_once_and_again_when_it_is_gone(home: Path, tmp_path: Path) -> None:
+    """The line is run by the shell that cron uses, with a program in the bot's place that tells how it was started."""
+    record, release = tmp_path / "record", tmp_path / "release"
+    program = home / ".venv" / "bin" / "rectbot"
+    program.write_text(
+        f'#!/bin/sh\nfor word; do echo "$word"; done >>"{record}"\necho "$SITE_ID $FAILOVER_ENABLED" >>"{record}"\n'
+        f'read -r line <"{release}"\n'
+    )
+    os.mkfifo(release)
+    lines = crontab(Site("xserver", home, None, ("prog", ODD), tmp_path)).splitlines()
+    assert [line[:10] for line in lines] == ["# rectbot ", "* * * * * ", "* * * * * "]
+    line = lines[1].removeprefix("* * * * * ").replace("\\%", "%")  # as cron hands it to the shell
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    first = subprocess.Popen(["/bin/sh", "-c", line], env=environment)
+    try:
+        with release.open("w") as end:  # opens when the program has opened its side
+            again = subprocess.run(["/bin/sh", "-c", line], env=environment, check=False, timeout=20)
+            assert again.returncode == 0
+            end.write("go\n")
+        assert first.wait(20) == 0
+    finally:
+        first.kill()
+        first.wait()
+    assert record.read_text().splitlines() == ["failover", "run", "--", "prog", ODD, "xserver true"], "it ran once"
+    third = subprocess.Popen(["/bin/sh", "-c", line], env=environment)
+    try:
+        with release.open("w") as end:
+            end.write("go\n")
+        assert third.wait(20) == 0
+    finally:
+        third.kill()
+        third.wait()
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("DISCORD_BOT_TOKEN", "DISCORD_BOT_TOKEN"),
+        ("REDIS_HOST", "REDIS_HOST or REDIS_URL"),
+        ("PUSHGATEWAY_URL", "PUSHGATEWAY_URL"),
+        ("PUSHGATEWAY_PASSWORD", "PUSHGATEWAY_PASSWORD"),
+    ],
+)
+def test_what_the_site_lacks_is_named_and_nothing_is_written(setting: str, name: str, home: Path) -> None:
+    lines = [line for line in COMPLETE.splitlines() if not line.startswith(f"{setting}=")]
+    (home / ".env").write_text("\n".join(lines))
+    with pytest.raises(ConfigError, match=rf"\.env: not set: {name};"):
+        check(settings_of(home), Site("xserver", home, None))
+    assert not (home / "var").exists()
+
+
+def test_an_unknown_site_is_refused(home: Path) -> None:
+    with pytest.raises(ConfigError, match="the sites are xserver, oci"):
+        check(settings_of(home), Site("xsrever", home, None))
+
+
+def test_a_checkout_without_its_packages_is_refused(home: Path) -> None:
+    (home / ".venv" / "bin" / "rectbot").unlink()
+    with pytest.raises(ConfigError, match="setup"):
+        check(settings_of(home), Site("xserver", home, None))
+
+
+def test_cron_prints_and_writes_nothing(home: Path) -> None:
+    said: list[str] = []
+    install(settings_of(home), "xserver", (), dry_run=False, cron=True, say=said.append)
+    (text,) = said
+    assert "rectbot' bot >>" in text
+    assert "prometheus-push.sh" in text
+    assert "secret-of" not in text
+    assert not (home / "var").exists()
+
+
+def test_the_units_are_written_started_and_left_alone_the_second_time(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd cannot run in a container: a script in its place notes what it is asked."""
+    asked = tmp_path / "asked"
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "systemctl").write_text(f'#!/bin/sh\necho "$*" >>"{asked}"\n')
+    (tmp_path / "bin" / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    site, folder = Site("xserver", home, None), tmp_path / "units"
+    enable = f"--user enable --quiet --now {BOT} {TIMER}"
+
+    assert len(list(write(site, folder))) == 5
+    assert {path.name: path.read_text() for path in folder.iterdir()} == units(site)
+    assert asked.read_text().splitlines() == ["--user daemon-reload", enable, f"--user restart {BOT}"]
+    assert site.pid_file.parent.is_dir()
+
+    asked.unlink()
+    assert not any(line.startswith("wrote") for line in write(site, folder))
+    assert asked.read_text().splitlines() == ["--user daemon-reload", enable], "the bot is not restarted for nothing"
+
+    (tmp_path / "bin" / "systemctl").write_text("#!/bin/sh\necho 'Access denied' >&2\nexit 1\n")
+    with pytest.raises(RectbotError, match="daemon-reload failed: Access denied"):
+        list(write(site, folder))
