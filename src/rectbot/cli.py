@@ -242,12 +242,13 @@ def failover_status(as_json: bool) -> None:
 
 @failover.command("history")
 @click.option("-n", "--count", default=30, show_default=True, type=click.IntRange(1, 10_000), help="How many events.")
+@click.option("--explain", is_flag=True, help="Say what each kind of event means.")
 @_as_json
-def failover_history(count: int, as_json: bool) -> None:
+def failover_history(count: int, explain: bool, as_json: bool) -> None:
     """The last events, newest last: who led when, why it changed, who ordered what."""
     from rectbot.failover.console import show_history
 
-    show_history(_settings(), click.echo, count, as_json=as_json)
+    show_history(_settings(), click.echo, count, as_json=as_json, explain=explain)
 
 
 @failover.command("switch")

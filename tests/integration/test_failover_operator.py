@@ -211,6 +211,7 @@ async def test_the_command_line_is_wired(redis: RedisServer, tmp_path: Path) -> 
         (["switch", "a", "--wait", "1"], 1, "rectbot: a cannot lead now: it is not running"),
         (["switch", "x"], 2, "rectbot: there is no site 'x'"),
         (["history", "--json"], 0, '"why": "new disk"'),
+        (["history", "--explain"], 0, "drain                An operator does not want the site to lead."),
     ):
         returned, output = await rectbot(*words)
         assert (returned, printed in output) == (code, True), (words, output)

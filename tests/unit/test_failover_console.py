@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import Any, get_args, get_type_hints
 
+from rectbot.failover import console
 from rectbot.failover.console import describe, describe_event
-from rectbot.failover.events import Event, Hold, Leader, Site, Snapshot
+from rectbot.failover.events import MEANINGS, Event, Hold, Leader, Site, Snapshot
+from rectbot.failover.messages import Command, Ending
 
 LEADER = Leader("a", "a:host:1:00000000", 7, "2026-01-01T00:00:00.000Z", 58_100)
 CALM = Snapshot(
@@ -74,3 +78,15 @@ def test_a_line_of_history() -> None:
     assert describe_event(replace(event, site="", why="")).endswith(
         "handed-over          -            epoch 7      [a:host:1:0]"
     )
+
+
+def test_every_event_that_the_scripts_record_has_a_meaning() -> None:
+    scripts = "".join(file.read_text() for file in (Path(console.__file__).parent / "lua").glob("*.lua"))
+    written = set(re.findall(r"journal\('([a-z-]+)'", scripts)) - {"refused-by-"}
+    written |= {
+        "refused-by-priority",
+        "refused-by-budget",
+        *get_args(Ending),
+        *get_args(get_type_hints(Command)["act"]),
+    }
+    assert written == set(MEANINGS)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rectbot.errors import ConfigError
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.events import Event, Site, Snapshot
+from rectbot.failover.events import MEANINGS, Event, Site, Snapshot
 from rectbot.failover.messages import Command
 from rectbot.failover.operator import follow_switch, perform
 from rectbot.failover.store import LeaseStore
@@ -49,10 +49,15 @@ def show_status(settings: Settings, say: Say, *, as_json: bool = False) -> None:
         say(line)
 
 
-def show_history(settings: Settings, say: Say, count: int, *, as_json: bool = False) -> None:
+def show_history(settings: Settings, say: Say, count: int, *, as_json: bool = False, explain: bool = False) -> None:
     """`rectbot failover history`; as JSON one event a line, oldest first."""
-    for event in _with_store(settings, lambda store, _: store.events(count)):
+    events = _with_store(settings, lambda store, _: store.events(count))
+    for event in events:
         say(json.dumps(asdict(event), ensure_ascii=False) if as_json else describe_event(event))
+    if explain:
+        say("")
+        for kind in dict.fromkeys(event.kind for event in events):
+            say(f"{kind:<20} {MEANINGS.get(kind, 'an event of another version')}")
 
 
 def switch(settings: Settings, say: Say, command: Command, patience_s: float | None) -> None:

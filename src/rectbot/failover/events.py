@@ -67,7 +67,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One transition, as the store recorded it. docs/failover.md lists the kinds."""
+    """One transition, as the store recorded it. MEANINGS lists the kinds."""
 
     id: str  # of the Redis stream; grows
     time: float  # seconds since 1970 by the store's clock
@@ -76,6 +76,29 @@ class Event:
     owner: str
     epoch: int
     why: str
+
+
+MEANINGS = {
+    "acquired": "The site was granted the lead, with a new epoch. Its login follows at once.",
+    "released": "The leader gave the lead up in good order: it was stopped, or drained.",
+    "handed-over": "The leader released the lead to one site: a preferred one that was due, or an operator's choice.",
+    "renew-failed": "The leader could not renew its lease in time and logged out before it ended. Counts as a loss.",
+    "workload-failed": "The bot ended, could not log in, or was away too long. The site sits out. Counts as a loss.",
+    "expired": "The leader went silent (crash, cut, pause), and another site took over. Counts as a loss of the site.",
+    "renew-refused": "A site that took itself for the leader was told that its lock is gone. It logs out.",
+    "restored": "The store had forgotten the lock, and the leader wrote it anew within its lease. Nobody logged out.",
+    "suspended": "The store is new, was restarted, flushed or replaced: it grants nothing for one TTL.",
+    "initialised": "The store was declared to have lost nothing, so that the first grant need not wait.",
+    "refused-by-priority": "The site may not lead now, as the preferred site that is named stands ready.",
+    "refused-by-budget": "The site may not lead now, as the logins of 24 hours are spent.",
+    "damped": "After repeated losses the site leaves the lead to others for a while, longer each time.",
+    "switch": "An operator wants the site to lead.",
+    "hold": "An operator wants no automatic moves: only the site that is named may lead.",
+    "unhold": "An operator allows automatic moves again.",
+    "drain": "An operator does not want the site to lead.",
+    "undrain": "An operator lets the site lead again.",
+}
+"""What each kind of event means."""
 
 
 def iso(ms: int) -> str:
