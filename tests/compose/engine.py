@@ -16,7 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-HOST, FRIEND, STRANGER = "203.0.113.1", "203.0.113.5", "203.0.113.6"  # RFC 5737: addresses for documentation
+# RFC 5737: addresses for documentation. The neighbour host has all but the first.
+HOST, FRIEND, STRANGER, DISCORD = "203.0.113.1", "203.0.113.5", "203.0.113.6", "203.0.113.9"
 _ENGINE_PACKAGES = {"dockerd": "docker.io", "iptables": "iptables", "debootstrap": "debootstrap", "ip": "iproute2"}
 _TRIXIE_KEY = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _MIRROR = "http://deb.debian.org/debian"
@@ -85,7 +86,7 @@ def _unpack_trixie_package(package: str, folder: Path) -> None:
 
 
 class Network:
-    """Two hosts: the engine's, and a neighbour that has two addresses, a friend's and a stranger's."""
+    """Two hosts: the engine's, and a neighbour that has the addresses of a friend, of a stranger and of Discord."""
 
     def __init__(self) -> None:
         self._names = [f"rectbot-{os.getpid()}-{role}" for role in ("engine", "outside")]
@@ -102,7 +103,7 @@ class Network:
             run(["ip", "netns", "add", name])
             run(["ip", "-n", name, "link", "set", "lo", "up"])
         run(["ip", "-n", engine, "link", "add", "wan", "type", "veth", "peer", "name", "wan", "netns", outside])
-        for name, addresses in {engine: [HOST], outside: [FRIEND, STRANGER]}.items():
+        for name, addresses in {engine: [HOST], outside: [FRIEND, STRANGER, DISCORD]}.items():
             for address in addresses:
                 run(["ip", "-n", name, "address", "add", f"{address}/24", "dev", "wan"])
             run(["ip", "-n", name, "link", "set", "wan", "up"])

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from dotenv import dotenv_values
 
-from compose.engine import Engine, Network, Project, run
+from compose.engine import DISCORD, Engine, Network, Project, run
 from compose.images import ROOT
 from rectbot.testing.journal import Entry
 
@@ -55,7 +55,9 @@ class Stack:
 
     def journal(self) -> list[Entry]:
         """What the local Discord saw."""
-        return [json.loads(line) for line in self.inside("curl", "-sSf", "http://127.0.0.1:9800/journal").splitlines()]
+        return [
+            json.loads(line) for line in self.outside("curl", "-sSf", f"http://{DISCORD}:9800/journal").splitlines()
+        ]
 
     def secrets(self) -> dict[str, str]:
         """The secrets in .env by name."""
