@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from lease_bots import Bot, Journal
 from rectbot.errors import ConfigError
-from rectbot.failover import FailoverConfig, RedisLeaseStore, StoreUnavailable, open_store
+from rectbot.failover import FailoverConfig, RedisLeaseStore, StoreUnavailable, open_store, run
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.messages import Campaign, Granted, Refused, Renew, Renewed, Reply, Request
 from sentinels import Group, redis_group
@@ -41,7 +42,7 @@ async def store(group: Group) -> AsyncIterator[Open]:
         await each.close()
 
 
-async def ask(store: RedisLeaseStore, request: Request, patience_ms: int = 1_000) -> Reply:
+async def ask(store: RedisLeaseStore, request: Request, patience_ms: int = 3_000) -> Reply:
     return await store.request(request, boottime_ms() + patience_ms)
 
 
@@ -108,6 +109,28 @@ async def test_a_replaced_master_is_not_asked_though_it_still_answers(group: Gro
     before = group.master.ask("GET rectbot:leader")
     await answered(a, Renew(epoch))
     assert (group.master.ask("GET rectbot:leader") == before) or "READONLY" not in before
+
+
+async def test_bots_live_through_the_death_of_a_master(group: Group) -> None:
+    journal = Journal()
+    tasks = []
+    for site in ("a", "b"):
+        config = FailoverConfig(site=site, priority=("a", "b"), lock_ttl_ms=6_000, failback_delay_sec=1)
+        tasks.append(asyncio.create_task(run(config, open_store(config, url=group.url), Bot(journal))))
+    try:
+        await journal.until(lambda: journal.live() == ["a"])
+        began = boottime_ms()
+        group.master.kill()
+        while boottime_ms() - began < 8_000:  # longer than any lease from before can last
+            assert journal.overlaps() == []
+            await asyncio.sleep(0.05)
+        await journal.until(lambda: len(journal.live()) == 1)
+        assert journal.overlaps() == []
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    assert journal.live() == []
 
 
 async def test_without_a_majority_of_sentinels_nothing_is_granted_or_renewed(group: Group, store: Open) -> None:
