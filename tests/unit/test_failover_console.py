@@ -67,6 +67,7 @@ def test_what_is_wrong_with_a_site() -> None:
     assert state(Site(1, False, 1, waits="ineligible")).endswith("sits out after a failure, or is stopping")
     damped = state(Site(1, True, 1, damped_s=130, losses=3))
     assert damped.endswith("stands by, damped for 2 min after 3 losses")
+    assert state(Site(1, True, 1, waits="budget"), leader=None).endswith("stands by, waits: budget")
     leads = {"leader": replace(LEADER, site="b")}
     assert state(Site(1, True, 1, serving=False), **leads).endswith("leads, and does not serve (yet)")
 

@@ -172,7 +172,8 @@ def _state(snapshot: Snapshot, name: str, site: Site | None) -> str:
         return snapshot.drained[name]
     if site.eligible:
         damped = f", damped for {_duration(site.damped_s)} after {site.losses} losses" if site.damped_s else ""
-        return f"stands by{damped}"
+        waits = f", waits: {site.waits}" if site.waits not in ("", "held") else ""
+        return f"stands by{damped}{waits}"
     return "sits out after a failure, or is stopping" if site.waits == "ineligible" else "silent"
 
 
