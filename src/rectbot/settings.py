@@ -77,6 +77,14 @@ class Settings(BaseSettings):
     push_proxy_bind: str = "127.0.0.1"
     push_proxy_address: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$")
 
+    # Logs
+    loki_url: str | None = None
+    loki_user: str | None = None
+    loki_password: SecretStr | None = None
+    loki_cacert: Path | None = None
+    loki_spool: Path | None = None
+    loki_spool_mb: float = Field(default=64, gt=0)
+
     # Console
     dashboard_admin_password: SecretStr | None = None
 

@@ -18,6 +18,7 @@ from rectbot.bot.workload import DiscordWorkload
 from rectbot.errors import ConfigError
 from rectbot.failover import run, run_unguarded, stop_on_signals
 from rectbot.failover.wiring import failover_config, open_store_from_settings
+from rectbot.logs.ship.wiring import handler_of
 from rectbot.settings import Settings
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -43,6 +44,7 @@ def run_bot(settings: Settings) -> int:
         away_limit_s=settings.discord_away_limit_sec,
     )
     set_up_logging(secrets=[token])
+    _ship_logs(settings, secrets=[token])
     with _pid_file(settings.bot_pid_file):
         asyncio.run(_run(settings, workload))
     return 0
@@ -86,6 +88,13 @@ def set_up_logging(secrets: list[str]) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     logging.getLogger("discord").setLevel(logging.WARNING)
     discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # a bot without voice needs neither
+
+
+def _ship_logs(settings: Settings, secrets: list[str]) -> None:
+    """Sends the log to LOKI_URL too, if that is set; `logging.shutdown` sends the rest at exit."""
+    handler = handler_of(settings, "bot", settings.site_id or _NO_FAILOVER_SITE, secrets)
+    if handler is not None:
+        logging.getLogger().addHandler(handler)
 
 
 class _OneLine(logging.Formatter):

@@ -1,0 +1,105 @@
+"""How a line is shown on a terminal, to a program, or as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import click
+
+from rectbot.logs.client.query import Entry, Sample
+
+_COLOURS = {"trace": "bright_black", "debug": "blue", "info": "green", "warn": "yellow", "error": "red"}
+_SEVERE = {"critical", "fatal"}
+_MESSAGES = ("msg", "message")
+_BELOW = ("trace", "stack")  # shown on lines of their own
+_KNOWN = {*_MESSAGES, *_BELOW, "level"}
+# A logged line must not command the terminal: escape sequences, bells, cursor movements (C0, DEL, C1).
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+Renderer = Callable[[Entry], str]
+
+
+def as_text(entry: Entry) -> str:
+    """Time, level, who, and what; of a JSON line the message first, then its other fields."""
+    fields = _fields(entry.text)
+    level = _level(entry.labels, fields)
+    head = [click.style(_time(entry.time / 1e9), dim=True), _styled(level.upper().ljust(5), level)]
+    who = "@".join(entry.labels[name] for name in ("job", "site") if entry.labels.get(name))
+    if who:
+        head.append(click.style(_safe(who), fg="cyan"))
+    return " ".join([*head, _body(entry.text, fields, level)])
+
+
+def as_json(entry: Entry) -> str:
+    """One object a line: time in nanoseconds (as text, as Loki has it), labels, and the line."""
+    return json.dumps({"time": str(entry.time), "labels": entry.labels, "line": entry.text}, ensure_ascii=False)
+
+
+def as_raw(entry: Entry) -> str:
+    """The line as it was logged."""
+    return entry.text
+
+
+RENDERERS: dict[str, Renderer] = {"text": as_text, "json": as_json, "raw": as_raw}
+
+
+def sample_line(sample: Sample, output: str) -> str:
+    """A value of a metric query."""
+    if output == "json":
+        return json.dumps({"time": sample.time, "metric": sample.labels, "value": sample.value}, ensure_ascii=False)
+    if output == "raw":
+        return sample.value
+    labels = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in sample.labels.items())
+    time = click.style(_time(sample.time), dim=True)
+    return f"{time} {sample.value:>12} {click.style('{' + _safe(labels) + '}', fg='cyan')}"
+
+
+def _body(text: str, fields: dict[str, Any] | None, level: str) -> str:
+    message = next((fields[name] for name in _MESSAGES if name in fields), None) if fields else None
+    if fields is None or message is None:
+        return _safe(text)
+    rest = " ".join(f"{name}={_short(value)}" for name, value in fields.items() if name not in _KNOWN)
+    shown = _safe(str(message))
+    if level in _SEVERE or level == "error":
+        shown = _styled(shown, level)
+    parts = [shown, *([click.style(_safe(rest), dim=True)] if rest else [])]
+    below = [_safe(str(fields[name])).rstrip().replace("\n", "\n    ") for name in _BELOW if fields.get(name)]
+    return "\n    ".join([" ".join(parts), *below])
+
+
+def _fields(text: str) -> dict[str, Any] | None:
+    if not text.startswith("{"):
+        return None
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _level(labels: dict[str, str], fields: dict[str, Any] | None) -> str:
+    level = labels.get("level") or labels.get("detected_level") or (fields or {}).get("level") or ""
+    level = str(level).lower()
+    return {"warning": "warn", "err": "error", "unknown": ""}.get(level, level)[:8]
+
+
+def _styled(text: str, level: str) -> str:
+    text = _safe(text)
+    return click.style(text, fg="red", bold=True) if level in _SEVERE else click.style(text, fg=_COLOURS.get(level))
+
+
+def _short(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if text and not re.search(r'[\s"=]', text) else json.dumps(text, ensure_ascii=False)
+
+
+def _safe(text: str) -> str:
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds).astimezone().strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
