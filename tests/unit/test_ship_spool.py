@@ -1,0 +1,79 @@
+"""The spool against a model: random batches, failures, restarts."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from rectbot.errors import ConfigError
+from rectbot.logs.ship.backoff import LONGEST_OBEYED_SECONDS, LONGEST_SECONDS, Backoff
+from rectbot.logs.ship.spool import Spool
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_it_keeps_the_newest_in_order_and_counts_the_rest(seed: int, tmp_path: Path) -> None:
+    chance = random.Random(seed)
+    spool = Spool(tmp_path / "spool", 1000)
+    added: list[bytes] = []
+    taken: list[bytes] = []
+    for number in range(150):
+        match chance.randrange(4):
+            case 0 | 1:
+                added.append(b"%03d" % number + bytes(chance.randrange(0, 300)))
+                spool.add(added[-1], 1)
+            case 2 if found := spool.oldest():
+                batch, body = found
+                keep = chance.random() < 0.3
+                if chance.random() < 0.5:  # others come while it is on its way
+                    added.append(b"%03d" % number + bytes(chance.randrange(0, 300)))
+                    spool.add(added[-1], 1)
+                spool.finish(batch, keep=keep)
+                taken += [] if keep else [body]
+            case 3:
+                spool.close()
+                spool = Spool(tmp_path / "spool", 1000)
+        assert sum(path.stat().st_size for path in tmp_path.glob("spool/*.gz")) <= 1300, "one may be on its way"
+    while found := spool.oldest():
+        taken.append(found[1])
+        spool.finish(found[0], keep=False)
+    assert taken == [body for body in added if body in taken], "in order, once"
+    assert len(taken) + spool.dropped == len(added)
+    assert not list(tmp_path.glob("spool/*.gz"))
+
+
+def test_files_of_others_are_let_be(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "dropped").write_text("nonsense")
+    spool = Spool(tmp_path, 1000)
+    assert (spool.waiting, spool.dropped) == (0, 0)
+    assert (tmp_path / "notes.txt").exists()
+
+
+def test_a_batch_that_somebody_removed_is_counted(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 1000)
+    spool.add(b"one", 3)
+    spool.add(b"two", 1)
+    next(iter(sorted(tmp_path.glob("*.gz")))).unlink()
+    found = spool.oldest()
+    assert found is not None
+    assert found[1] == b"two"
+    assert spool.dropped == 3
+
+
+def test_an_unusable_folder_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot hold the log spool"):
+        Spool(tmp_path / "file", 1000)
+
+
+def test_backoff_doubles_up_to_a_bound_and_obeys_the_server() -> None:
+    backoff = Backoff()
+    waits = [backoff.failed(None) for _ in range(20)]
+    assert waits[0] <= 0.5
+    assert LONGEST_SECONDS / 2 <= waits[-1] <= LONGEST_SECONDS
+    assert backoff.failed(100) == 100
+    assert backoff.failed(1e9) == LONGEST_OBEYED_SECONDS
+    backoff.succeeded()
+    assert backoff.failed(0) <= 0.5
