@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -13,10 +15,22 @@ import pytest
 from rectbot.errors import ConfigError
 from rectbot.failover import FailoverConfig, RedisLeaseStore, StoreUnavailable, open_store
 from rectbot.failover.clock import boottime_ms
-from rectbot.failover.messages import Campaign, Granted, Refused, Renew, Renewed
+from rectbot.failover.messages import (
+    Accepted,
+    Campaign,
+    Command,
+    Granted,
+    Logins,
+    Refused,
+    Release,
+    Renew,
+    Renewed,
+)
 from rectbot.stack.certificate import make
 from sentinels import Server
 from servers import PASSWORD, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -104,6 +118,30 @@ async def test_a_wrong_user_or_password_is_named(doors: Doors) -> None:
         with pytest.raises(ConfigError, match="refuses the login: correct REDIS_PASSWORD") as caught:
             await store(f"unix://{login}@{doors.socket}").snapshot()
         assert "hidden" not in str(caught.value)
+
+
+async def test_the_rights_that_the_documentation_names_are_enough(doors: Doors) -> None:
+    rule = re.search(r"ACL SETUSER rectbot (.*)", (ROOT / "docs" / "redis.md").read_text())
+    assert rule is not None
+    [answer] = doors.server.ask(f"ACL SETUSER rectbot {rule[1].replace('PASSWORD', 'hidden')}")[:1]
+    assert answer == "+OK"
+    lender = store(f"redis://rectbot:hidden@127.0.0.1:{doors.server.port}")
+    heard = asyncio.Event()
+    ears = asyncio.create_task(lender.listen(heard.set))
+    await asyncio.wait_for(heard.wait(), 10)
+    await lender.initialise()
+    granted = await lender.request(Campaign(True, 0), boottime_ms() + 5_000)
+    assert isinstance(granted, Granted)
+    assert isinstance(await lender.request(Renew(granted.epoch, Logins(1, 90)), boottime_ms() + 5_000), Renewed)
+    for act in ("hold", "unhold", "switch", "drain", "undrain"):
+        assert isinstance(await lender.command(Command(act, "eve", site="a")), Accepted)
+    await lender.request(Release(granted.epoch, "test", to="b", ending="workload-failed"), boottime_ms() + 5_000)
+    assert isinstance(await lender.request(Campaign(True, 0), boottime_ms() + 5_000), Refused)
+    assert (await lender.snapshot()).epoch == granted.epoch
+    assert (await lender.events())[-1].kind == "workload-failed"
+    await lender.request(Release(0, "test", leaving=True), boottime_ms() + 5_000)
+    ears.cancel()
+    await lender.close()
 
 
 async def test_a_replica_is_not_taken_for_the_master(doors: Doors) -> None:
