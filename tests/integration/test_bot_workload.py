@@ -186,9 +186,11 @@ async def test_intents_that_are_not_allowed_are_fatal(discord: Running, user_bot
 async def test_no_login_is_risked_when_few_are_left(discord: Running) -> None:
     """Discord resets the token of a bot that uses up its 1,000 logins of 24 hours."""
     discord.discord.logins.reset(20)
+    told: list[Logins] = []
     bot = workload(discord)
     with pytest.raises(RectbotError, match="only 20 of 20 logins are left") as caught:
-        await bot.start(lease())
+        await bot.start(Lease("xserver", "xserver:test", 1, boottime_ms() + 60_000, on_login=told.append))
+    assert told == [Logins(0, 0)], "so that the other sites do not try either"
     assert not isinstance(caught.value, ConfigError)
     await bot.stop(5)
     assert not entries(discord, "identify")

@@ -90,7 +90,7 @@ class DiscordWorkload:
             raise ConfigError(_BAD_LOGIN) from None
         except (discord.DiscordException, aiohttp.ClientError, OSError) as error:
             raise RectbotError(f"the login at Discord failed: {_first_line(error)}") from None
-        _check_logins_left(limit)
+        _check_logins_left(limit, lease)
         use_gateway(gateway)
         _enter_logins(client, lease, limit["remaining"] - LOGIN_RESERVE)
         lease.check()
@@ -176,8 +176,9 @@ async def _close(client: discord.Client, connection: asyncio.Task[None] | None) 
         _log.warning("the client's close() failed: %s", _first_line(error))
 
 
-def _check_logins_left(limit: SessionStartLimit) -> None:
+def _check_logins_left(limit: SessionStartLimit, lease: Lease) -> None:
     if limit["remaining"] <= LOGIN_RESERVE:
+        lease.limit_logins(0)
         wait = timedelta(seconds=limit["reset_after"] // 1000)
         raise RectbotError(
             f"only {limit['remaining']} of {limit['total']} logins are left at Discord, which resets the token of a bot"

@@ -68,6 +68,11 @@ class Lease:
         if self._on_login is not None:
             self._on_login(Logins(count, left))
 
+    def limit_logins(self, left: int) -> None:
+        """Tells all sites that the service itself allows only so many more logins, when it is too few to log in."""
+        if self._on_login is not None:
+            self._on_login(Logins(0, left))
+
     def extend(self, deadline: int) -> None:
         self.deadline = deadline
 
