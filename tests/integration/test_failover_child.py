@@ -18,6 +18,8 @@ from rectbot.failover.child import ChildOptions
 from rectbot.failover.clock import boottime_ms
 from servers import PASSWORD, RedisServer, until
 
+SLACK_MS = 300  # for us to notice, on a busy machine; that nobody else led by then is the stage's judges' business
+
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
@@ -29,6 +31,16 @@ async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
 async def leader(stage: Stage) -> Site:
     """A site that leads, and has left a daemon behind that only the kernel's bookkeeping still connects to it."""
     stage.a.manners = "d"
+    stage.a.start()
+    await stage.until_live("a")
+    return stage.a
+
+
+@pytest.fixture
+async def long_leader(stage: Stage) -> Site:
+    """The same, with a lease so long that not its end is what ends the program."""
+    stage.a.manners = "d"
+    stage.a.changes = {"lock_ttl_ms": 30_000, "hb_ttl_sec": 30}
     stage.a.start()
     await stage.until_live("a")
     return stage.a
@@ -69,14 +81,14 @@ async def test_a_program_that_ignores_sigterm_is_killed_in_time(stage: Stage) ->
     await stage.until_live("a")
     began = boottime_ms()
     assert await stage.a.end() == 128 + signal.SIGKILL
-    assert boottime_ms() - began < TTL_MS / 2, "before the stop time-out of a quarter of the TTL, and then the release"
+    assert boottime_ms() - began < TTL_MS, "before the lease would end"
     assert stage.redis.command("EXISTS rectbot:leader") == b":0\r\n"
     await until(lambda: nothing_left(stage))
 
 
-async def test_a_wrapper_that_is_killed_takes_the_program_with_it(stage: Stage, leader: Site) -> None:
-    await leader.end(signal.SIGKILL)
-    await until(lambda: nothing_left(stage), 1)
+async def test_a_wrapper_that_is_killed_takes_the_program_with_it(stage: Stage, long_leader: Site) -> None:
+    await long_leader.end(signal.SIGKILL)
+    await until(lambda: nothing_left(stage))
     await stage.until_live()
 
 
@@ -94,10 +106,11 @@ async def test_a_keeper_that_is_killed_takes_the_program_with_it_and_is_replaced
 
 
 async def test_a_program_dies_with_wrapper_and_keeper(stage: Stage) -> None:
+    stage.a.changes = {"lock_ttl_ms": 30_000, "hb_ttl_sec": 30}
     stage.a.start()
     await stage.until_live("a")
     stage.a.send(signal.SIGKILL, stage.a.keeper, stage.a.wrapper)
-    await until(lambda: nothing_left(stage), 1)
+    await until(lambda: nothing_left(stage))
     await stage.until_live()
 
 
@@ -108,7 +121,7 @@ async def test_a_paused_wrapper_loses_the_program_before_the_lease_ends(
     began = boottime_ms()
     leader.send(signal.SIGSTOP, leader.wrapper, leader.bot if with_the_program else None)
     await stage.until_live()
-    assert boottime_ms() - began < TTL_MS
+    assert boottime_ms() - began < TTL_MS + SLACK_MS
     await until(lambda: only_the_site_left(stage))
     leader.send(signal.SIGCONT, leader.wrapper)
     await stage.until_live("a")
@@ -122,7 +135,7 @@ async def test_a_paused_keeper_does_not_keep_a_program_past_its_lease(stage: Sta
     began = boottime_ms()
     try:
         await stage.until_live()
-        assert boottime_ms() - began < TTL_MS
+        assert boottime_ms() - began < TTL_MS + SLACK_MS
     finally:
         stage.redis.signal(signal.SIGCONT)
     await stage.until_live("a")

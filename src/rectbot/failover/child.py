@@ -45,11 +45,16 @@ class ChildWorkload:
 
     It needs a process of its own, because it ends every child of that process. The program finds RECTBOT_SITE and
     RECTBOT_EPOCH in its environment. With exit code 78 (EX_CONFIG) it says that trying again cannot help.
-    Create it in a running event loop. `status` is what waitpid(2) said of the program when it last ended.
+    Create it in a running event loop. Raises RectbotError where the kernel cannot do what it needs.
     """
 
     def __init__(self, command: Sequence[str], options: ChildOptions | None = None) -> None:
-        adopt_orphans()
+        try:
+            adopt_orphans()
+        except OSError as error:
+            raise RectbotError(
+                f"this system cannot keep track of processes ({error}): it takes a kernel with CONFIG_PROC_CHILDREN"
+            ) from None
         self._command = list(command)
         self._options = options or ChildOptions()
         self._keeper = _Keeper()
@@ -65,6 +70,7 @@ class ChildWorkload:
 
     @property
     def status(self) -> int | None:
+        """What waitpid(2) said of the program when it last ended; None while it runs, or if it never did."""
         return self._main.result() if self._main is not None and self._main.done() else None
 
     @property

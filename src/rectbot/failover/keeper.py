@@ -185,7 +185,7 @@ def _group_lives(group: int) -> bool:
 
 def _become(keeper: int, variables: list[bytes], command: list[bytes]) -> None:
     """Turns this process, just forked, into the program. Never returns."""
-    status, reason = _CANNOT_EXECUTE, ""
+    status, reason = _CANNOT_EXECUTE, "its keeper is gone"
     try:
         os.setpgid(0, 0)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -199,8 +199,9 @@ def _become(keeper: int, variables: list[bytes], command: list[bytes]) -> None:
     except OSError as error:
         reason = str(error.strerror)
     finally:
-        os.write(2, b"%b: %b\n" % (command[0], reason.encode()))
-        os._exit(status)
+        with contextlib.suppress(OSError):
+            os.write(2, b"%b: %b\n" % (command[0], reason.encode()))
+        os._exit(status)  # whatever happened: there must be no second keeper
 
 
 def main() -> None:
