@@ -1,5 +1,5 @@
 # Two commands: 'make up' runs everything, 'make test' tests everything. Both install what is missing first.
-.PHONY: help setup setup-dev up down test test-compose lint format lock
+.PHONY: help setup setup-dev up down test test-compose chaos lint format lock
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -24,6 +24,10 @@ test: setup-dev ## run the tests, fast tiers first (make test ARGS=tests/unit)
 
 test-compose: setup-dev ## run the compose file on a Docker engine of the test's own (root; minutes)
 	@$(BIN)/python -m pytest tests/compose --timeout 900 $(ARGS)
+
+chaos: setup-dev ## the failover: 1,000 seeds of real processes, then simulated schedules until Ctrl-C
+	@$(if $(ARGS),,RECTBOT_SEEDS=1000 $(BIN)/python -m pytest tests/e2e/test_failover_processes.py)
+	@PYTHONPATH=tests $(BIN)/python -m simulation.chaos $(ARGS)
 
 lint: setup-dev ## ruff and mypy
 	@$(BIN)/ruff check .

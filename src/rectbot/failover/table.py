@@ -311,13 +311,13 @@ class LeaseTable:
             self.lock = None
         if mine or (lock is None and self.holder_owner == config.owner):
             self.holder = self.holder_owner = ""
+            if request.to:
+                self.reserved = (request.to, now + config.reserve_ms)
             self._spend_logins(config, request.logins, now)
             epoch = lock.epoch if lock else request.epoch
             self._enter(request.ending, _me(config), epoch, request.why, now)
             if request.ending in ("renew-failed", "workload-failed"):
                 self._count_loss(config, _me(config), epoch, now)
-        if mine and request.to:
-            self.reserved = (request.to, now + config.reserve_ms)
         if not request.leaving:
             self._write_beat(config, request.eligible, "", now)
         elif (beat := self.beats.get(config.site)) and beat.owner == config.owner:

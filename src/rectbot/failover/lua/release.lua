@@ -6,12 +6,12 @@ if mine then redis.call('DEL', LOCK) end
 -- A lock that expired before it could be released was still the asker's if nobody has been granted it since.
 if mine or (not lock and redis.call('HGET', MEMORY, 'holder_owner') == req.owner) then
   redis.call('HDEL', MEMORY, 'holder', 'holder_owner')
+  if req.to ~= '' then redis.call('SET', RESERVED, req.to, 'PX', req.reserve) end
   spend_logins(req.logins, req.allowed)
   local epoch = lock and lock.epoch or req.epoch
   journal(req.ending, req.site, req.owner, epoch, req.reason)
   if req.ending == 'renew-failed' or req.ending == 'workload-failed' then count_loss(req.site, req.owner, epoch) end
 end
-if mine and req.to ~= '' then redis.call('SET', RESERVED, req.to, 'PX', req.reserve) end
 if not req.leaving then
   write_beat(req.eligible, '')
 else

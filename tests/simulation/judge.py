@@ -1,0 +1,247 @@
+"""Judges a schedule from outside: by what workloads did, and what the store answered, never by what a site believes.
+
+It keeps books of its own on who holds the lock, which site stands ready since when, who lost the lead how often, and
+which disturbance may excuse what. It never reads the state of a protocol or of a table.
+
+I1 (one session), I6 (epochs) and I4 (pauses after failures) hold always. I2 (priority) and I3 (liveness) are promises
+for a world in which messages arrive: each is checked when it is due, unless something was disturbed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from rectbot.failover.messages import Campaign, Granted, Release, Released, Renewed, Reply
+
+if TYPE_CHECKING:
+    from .world import Message, Site, World
+
+SLACK = 50.0  # milliseconds that I3 allows on top
+
+
+class Violation(AssertionError):  # noqa: N818 (what happened)
+    """An invariant was broken."""
+
+
+class Judge:
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.top_epoch = 0
+        self.starts: list[tuple[float, str]] = []
+        self.storms = 0  # disturbances of the whole world that go on
+        self.edges = 0  # disturbances that began or ended
+        self.last_edge = -1e9  # of the whole world
+        self.site_edge: dict[str, float] = {}  # of one site
+        self.ready: dict[str, tuple[float, float, int]] = {}  # since, last heartbeat, life
+        self.last_beat: dict[str, float] = {}  # that said that its site is ready, also of one that is gone since
+        self.losses: Counter[str] = Counter()
+        self.failures: dict[str, tuple[int, float]] = {}  # of the workload in a row, the last one
+        self.started: dict[str, float] = {}
+        self.holder: Site | None = None  # by the store's answers
+        self.holder_life = 0
+        self.held_from = 0.0  # the last request that kept the lock for it
+        self.heir: tuple[Site, float] | None = None  # to whom an operator moves the lead, and since when
+        self.memory_lost = False  # the store may have forgotten a grant
+        self.switch_to = ""  # the last that an operator wanted
+        self.operated = False  # an operator has changed the rules
+        self.drained: set[str] = set()
+
+    def violated(self, invariant: str, text: str) -> None:
+        self.world.say("JUDGE", f"{invariant} VIOLATED: {text}")
+        raise Violation(f"{invariant}: {text}")
+
+    # --- disturbances, which excuse things
+
+    def disturbed(self, site: Site | None = None) -> None:
+        self.edges += 1
+        if site is None:
+            self.last_edge = self.world.t
+            return
+        self.site_edge[site.name] = self.world.t
+        if site is self.holder:
+            self._expect_takeover(site)
+
+    def calm_since(self, t: float, *sites: Site) -> bool:
+        """Whether nothing went wrong since, with the store and the network, and with these sites."""
+        ttl = self.world.base.lock_ttl_ms
+        return (
+            self.storms == 0
+            and self.last_edge < t - 1.1 * ttl
+            and not self.operated
+            and all(self.site_edge.get(site.name, -1e9) < t for site in sites)
+        )
+
+    def _is_able(self, site: Site, since: float) -> bool:
+        """Whether it has stood ready since then, and no request of it is still unanswered because of a disturbance."""
+        return (
+            site.up
+            and not site.frozen
+            and not site.cut
+            and site.name in self.ready
+            and self.ready[site.name][0] <= since
+            and self.site_edge.get(site.name, -1e9) < since - 1.1 * self.world.base.renew_interval_ms
+        )
+
+    def _round_trips(self) -> float:
+        """As long as four round trips may take in good weather."""
+        return 12 * self.world.weather.latency
+
+    # --- what sites do
+
+    def on_boot(self, site: Site) -> None:
+        self.ready.pop(site.name, None)
+        self.failures.pop(site.name, None)
+        self.disturbed(site)
+
+    def on_down(self, site: Site) -> None:
+        self.ready.pop(site.name, None)
+        self.disturbed(site)
+
+    def on_start(self, site: Site) -> None:
+        t = self.world.t
+        self.starts.append((t, site.name))
+        self.started[site.name] = t
+        self.check_alone(site)
+        if site.epoch <= self.top_epoch:
+            self.violated("I6", f"{site} leads with epoch {site.epoch} after {self.top_epoch}")
+        self.top_epoch = site.epoch
+        count, last = self.failures.get(site.name, (0, 0.0))
+        if count:
+            config = self.world.base
+            pause = min(config.sit_out_ms * 2 ** (count - 1), config.sit_out_max_ms)
+            if t - last < pause * 0.99:
+                self.violated("I4", f"{site} logs in {t - last:.0f} ms after failure {count} in a row, not {pause}")
+        if len(self.starts) > 4 + 2 * self.edges:
+            self.violated("I4", f"{len(self.starts)} logins for {self.edges} disturbances")
+
+    def check_alone(self, site: Site) -> None:
+        """I1. In a suspended machine nothing runs; its session counts again from the first instruction after that."""
+        if not site.live or site.frozen == "suspended":
+            return
+        for other in self.world.sites:
+            if other is not site and other.live and other.frozen != "suspended":
+                self.violated("I1", f"{site} and {other} are both live")
+
+    def on_failed(self, site: Site) -> None:
+        count, _ = self.failures.get(site.name, (0, 0.0))
+        stable = self.world.t - self.started[site.name] >= self.world.base.sit_out_max_ms
+        self.failures[site.name] = (1 if stable else count + 1, self.world.t)
+        self.disturbed(site)
+
+    # --- what the store answers
+
+    def on_executed(self, message: Message, reply: Reply) -> None:
+        site, t, request = message.site, self.world.t, message.send.request
+        eligible = isinstance(reply, Renewed) or (isinstance(request, Campaign | Release) and request.eligible)
+        if eligible and message.life == site.life and site.up:
+            self._on_ready(site)
+        elif isinstance(request, Campaign | Release):
+            self.ready.pop(site.name, None)
+        if isinstance(reply, Granted):
+            self._on_granted(site)
+        elif isinstance(reply, Renewed):
+            if self.holder is not None and not self._holds(message) and not self.memory_lost:
+                self.violated("lock", f"{site} renews the lock that {self.holder} holds")
+            self.holder, self.holder_life, self.held_from = site, site.life, t
+        elif isinstance(reply, Released) and self._holds(message):
+            assert isinstance(request, Release)
+            if request.ending in ("renew-failed", "workload-failed"):
+                self.losses[site.name] += 1
+            self.holder = None
+            heir = next((other for other in self.world.sites if other.name == request.to), None)
+            self.heir = (heir, t) if heir is not None and heir.name == self.switch_to else None
+            if self.calm_since(t) and (heir is None or self._is_able(heir, t)):
+                self.world.after(SLACK + self._round_trips(), self._check_release, t)
+
+    def _holds(self, message: Message) -> bool:
+        return self.holder is message.site and self.holder_life == message.life
+
+    def _on_ready(self, site: Site) -> None:
+        t = self.world.t
+        since, last, life = self.ready.get(site.name, (t, t, -1))
+        if life != site.life or t - last >= self.world.base.lock_ttl_ms:
+            since = t
+        self.ready[site.name] = (since, t, site.life)
+        self.last_beat[site.name] = t
+        holder = self.holder
+        if since == t and holder is not None and site.place < holder.place:
+            self._expect_hand_back(site, holder)
+
+    def _on_granted(self, site: Site) -> None:
+        """I2: nobody passes a more preferred site that stands ready."""
+        t, ttl = self.world.t, self.world.base.lock_ttl_ms
+        if site.name in self.drained:
+            self.violated("drain", f"{site} is granted the lock though it is drained")
+        if self.heir is not None and self.heir[0] is not site:
+            heir, since = self.heir
+            if t < since + self.world.base.reserve_ms * 0.9 and self._is_able(heir, since) and self.last_edge < since:
+                self.violated("switch", f"{site} is granted the lock that was handed to {heir}")
+        self.heir = None
+        if self.holder is not None and (self.holder is not site or self.holder_life != site.life):
+            self.losses[self.holder.name] += 1
+        for other in self.world.sites[: site.place]:
+            if other.name not in self.ready or self.losses[other.name] >= 2 or self.operated:
+                continue
+            last = self.ready[other.name][1]
+            if t - last < ttl * 0.98 and self.last_edge < last:
+                self.violated("I2", f"{site} acquires while {other} stands ready")
+        self.holder, self.holder_life, self.held_from = site, site.life, t
+
+    # --- promises
+
+    def _expect_hand_back(self, site: Site, holder: Site) -> None:
+        config = self.world.base
+        due = config.failback_ms * 1.01 + config.stop_timeout_ms * 1.01 + SLACK + self._round_trips()
+        self.world.after(due, self._check_hand_back, (site, holder, holder.run_number, self.world.t))
+
+    def _check_hand_back(self, promise: tuple[Site, Site, int, float]) -> None:
+        """I2: a preferred site gets the lead once it has been ready for the failback delay."""
+        site, holder, run, since = promise
+        if not self.calm_since(since, site, holder) or self.losses[site.name] >= 2:
+            return
+        if holder.hangs or holder.cut or self.site_edge.get(holder.name, -1e9) > since - self.world.base.lock_ttl_ms:
+            return
+        if holder.live and holder.run_number == run and self._is_able(site, self.world.t - 1):
+            self.violated("I2", f"{holder} still leads though {site} has been ready since {since:.1f}")
+
+    def _expect_takeover(self, holder: Site) -> None:
+        """After the last renewal of a holder that something happened to."""
+        due = self.held_from + self.world.base.lock_ttl_ms / self.world.store.rate
+        if due > self.world.t:
+            self.world.at(due + SLACK + self._round_trips(), self._check_takeover, (holder, self.held_from))
+
+    def _check_takeover(self, promise: tuple[Site, float]) -> None:
+        """I3: a standby takes over at the lock's expiry."""
+        holder, held_from = promise
+        if self.holder is not holder or self.held_from != held_from or not self.calm_since(held_from):
+            return
+        others = [site for site in self.world.sites if site is not holder]
+        unsure = [site for site in self.world.sites if not self._is_able(site, held_from)]
+        if all(site in unsure for site in others) or any(
+            self.last_beat.get(site.name, -1e9) > held_from for site in unsure
+        ):
+            return
+        if any(self.losses[site.name] >= 2 for site in others):
+            return
+        self.violated("I3", f"nobody has taken over since {holder}'s lock of {held_from:.1f} has expired")
+
+    def _check_release(self, since: float) -> None:
+        """I3: after a release a ready site begins its login at once."""
+        able = [site for site in self.world.sites if self._is_able(site, since)]
+        if not able or not self.calm_since(since) or any(t >= since for t, _ in self.starts):
+            return
+        stale = since - self.world.base.lock_ttl_ms
+        obstructed = any(site not in able and self.last_beat.get(site.name, -1e9) > stale for site in self.world.sites)
+        if not obstructed and not any(self.losses.values()):
+            self.violated("I3", f"nobody has begun since the release at {since:.1f}")
+
+    def check_end(self) -> None:
+        """I3: when all has been well for long enough, there is a session, and it is where it should be."""
+        if self.operated:
+            return
+        live = [site for site in self.world.sites if site.live]
+        if not live:
+            self.violated("I3", "all is well again, and nobody leads")
+        if live[0].place > 0 and max(self.losses.values(), default=0) < 2:
+            self.violated("I2", f"all is well again, and {live[0]} leads")

@@ -1,0 +1,289 @@
+"""Schedules of faults, each from one seed: who takes part, how the network is, and what goes wrong when."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+from types import ModuleType
+from typing import Any, Literal
+
+from rectbot.failover import protocol as real_protocol
+from rectbot.failover import table as real_table
+from rectbot.failover.config import FailoverConfig
+from rectbot.failover.messages import Command
+
+from .world import NAMES, Site, Weather, World
+
+TTL = 1_000
+ACTS: tuple[Literal["switch", "hold", "drain"], ...] = ("switch", "switch", "hold", "drain")
+
+
+def _base(names: tuple[str, ...], renew: int, stop: int, failback: float) -> FailoverConfig:
+    return FailoverConfig(
+        site=names[0],
+        priority=names,
+        lock_ttl_ms=TTL,
+        renew_interval_ms=renew,
+        stop_timeout_ms=stop,
+        hb_ttl_sec=3,
+        failback_delay_sec=failback,
+        sit_out_ms=100,
+        sit_out_max_ms=1_600,
+        owner="nobody",
+    ).validate()
+
+
+BASES = {
+    (count, failback): [
+        _base(NAMES[:count], renew, stop, failback) for renew, stop in ((333, 250), (400, 100), (430, 60), (250, 400))
+    ]
+    for count in (1, 2, 3)
+    for failback in (0.0, 0.3)
+}
+
+
+class Faults:
+    """Everything that can go wrong, with its end. Each takes a duration, where it has one."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.rng = world.rng
+        self.kinds: list[tuple[Callable[[float], None], int]] = [
+            (self.crash, 4),
+            (self.pause, 3),
+            (self.suspend, 3),
+            (self.stop, 2),
+            (self.cut, 5),
+            (self.fade, 2),
+            (self.storm, 4),
+            (self.sicken, 2),
+            (self.hang, 2),
+            (self.store_restart, 2),
+            (self.store_loses_all, 2),
+            (self.store_promotion, 2),
+            (self.store_pause, 2),
+            (self.store_clock_back, 2),
+            (self.store_clock_forward, 1),
+            (self.operator, 2),
+        ]
+        self.acts = [act for act, weight in self.kinds for _ in range(weight)]
+
+    def strike(self, _: Any) -> None:
+        act = self.rng.choice(self.acts)
+        lasts = TTL * self.rng.choice((0.05, 0.3, 0.8, 1.05, 1.3))
+        if self.world.trace:
+            self.world.say("FAULT", f"{act.__name__} for {lasts:.0f} ms")
+        act(lasts)
+
+    def site(self) -> Site:
+        """More often than not the one that leads."""
+        live = [site for site in self.world.sites if site.live]
+        return self.rng.choice(live if live and self.rng.random() < 0.6 else self.world.sites)
+
+    def _during(self, lasts: float, site: Site | None, end: Callable[[], None], what: str) -> None:
+        world = self.world
+        world.judge.disturbed(site)
+        world.judge.storms += site is None
+        if world.trace:
+            world.say(site or "store", what)
+
+        def over(_: Any) -> None:
+            end()
+            world.judge.disturbed(site)
+            world.judge.storms -= site is None
+            if world.trace:
+                world.say(site or "store", f"over: {what}")
+
+        world.after(lasts, over)
+
+    def crash(self, lasts: float) -> None:
+        site = self.site()
+        if site.up:
+            site.crash("kill -9")
+            self.world.after(lasts, site.boot)
+
+    def pause(self, lasts: float) -> None:
+        self._freeze("paused", lasts)
+
+    def suspend(self, lasts: float) -> None:
+        self._freeze("suspended", lasts)
+
+    def _freeze(self, kind: str, lasts: float) -> None:
+        site = self.site()
+        if site.up and not site.frozen:
+            site.freeze(kind)
+            self._during(lasts, site, site.thaw, kind)
+
+    def stop(self, lasts: float) -> None:
+        site = self.site()
+        self._during(lasts, site, lambda: None, "is told to stop")
+        site.stop()
+
+    def cut(self, lasts: float) -> None:
+        site = self.site()
+        if not site.cut:
+            site.cut = self.rng.choice(("both", "both", "requests", "answers"))
+            site.holds = self.rng.random() < 0.5
+            kind = "holds" if site.holds else "drops"
+            self._during(lasts, site, site.heal, f"cut off: {kind} {site.cut}")
+
+    def fade(self, _: float) -> None:
+        """A link that dies by degrees: first answers come late, then none do."""
+        site = self.site()
+        if site.cut:
+            return
+        site.cut, site.holds = "answers", True
+
+        def die() -> None:
+            site.heal()
+            site.cut, site.holds = "requests", False
+            self._during(1.3 * TTL, site, site.heal, "its link is dead")
+
+        self._during(self.rng.uniform(0.1, 0.4) * TTL, site, die, "its link fades")
+
+    def storm(self, lasts: float) -> None:
+        world, rng = self.world, self.rng
+        before = world.weather
+        world.weather = Weather(
+            latency=before.latency,
+            tail=rng.choice((0.0, 0.3, 0.6)),
+            worst=rng.choice((50.0, 400.0, 900.0)),
+            loss=rng.choice((0.0, 0.2, 0.5)),
+            twice=rng.choice((0.0, 0.5)),
+        )
+
+        def end() -> None:
+            world.weather = Weather(latency=before.latency)
+
+        self._during(lasts, None, end, f"{world.weather}")
+
+    def sicken(self, lasts: float) -> None:
+        site = self.site()
+        site.sick = 1.0
+
+        def end() -> None:
+            site.sick = 0.0
+
+        self._during(lasts * 2, site, end, "its workload fails")
+        if site.live:
+            site.fail(site.run_number)
+
+    def hang(self, lasts: float) -> None:
+        site = self.site()
+        site.hangs = True
+
+        def end() -> None:
+            site.hangs = False
+
+        self._during(lasts * 2, site, end, "its workload does not stop when told")
+
+    def store_restart(self, lasts: float) -> None:
+        self._store_down(lasts, self.world.store.table, "restarts with its data")
+
+    def store_loses_all(self, lasts: float) -> None:
+        self._store_down(self.rng.choice((0.0, lasts)), self.world.table.LeaseTable(), "restarts without data")
+
+    def store_promotion(self, lasts: float) -> None:
+        store = self.world.store
+        if store.copies:
+            self._store_down(lasts / 4, self.rng.choice(store.copies), "fails; a replica is promoted")
+
+    def _store_down(self, lasts: float, table: Any, what: str) -> None:
+        store = self.world.store
+        store.up = False
+        self.world.judge.memory_lost |= table is not store.table
+        self._during(lasts, None, lambda: store.restart(table), what)
+
+    def store_pause(self, lasts: float) -> None:
+        store = self.world.store
+        store.paused = True
+
+        def end() -> None:
+            store.paused = False
+            backlog, store.backlog = store.backlog, []
+            for message in backlog:
+                self.world.arrive(message)
+
+        self._during(lasts, None, end, "hangs")
+
+    def store_clock_back(self, _: float) -> None:
+        self._step_clock(-1)
+
+    def store_clock_forward(self, _: float) -> None:
+        self._step_clock(1)
+
+    def _step_clock(self, sign: int) -> None:
+        step = sign * self.rng.choice((20, 200, 900, 3_000, 100_000))
+        self.world.store.base += step
+        self.world.judge.disturbed()
+        if self.world.trace:
+            self.world.say("store", f"its clock is set by {step} ms")
+
+    def operator(self, lasts: float) -> None:
+        world, judge, rng = self.world, self.world.judge, self.rng
+        site = rng.choice(world.sites)
+        act = rng.choice(ACTS)
+        judge.disturbed()
+        judge.operated = True
+        judge.switch_to = site.name if act == "switch" else ""
+        self._command(Command(act, "eve", "", site.name, int(lasts)))
+        if act == "drain":
+            judge.drained.add(site.name)
+
+            def undrain(_: Any) -> None:
+                judge.drained.discard(site.name)
+                self._command(Command("undrain", "eve", "", site.name))
+
+            world.after(lasts, undrain)
+
+    def _command(self, command: Command) -> None:
+        world = self.world
+        outcome = world.store.table.command(world.base, command, world.store.clock(world.t))
+        if world.trace:
+            world.say("operator", f"{command} -> {outcome}")
+        world.announce(None)
+
+    def copy(self, _: Any) -> None:
+        """What a replica knows, for a promotion to come."""
+        self.world.store.copies.append(self.world.store.table.copy())
+
+
+def build(seed: int, *, trace: bool = False, **changes: Any) -> tuple[World, float]:
+    """The world of a seed, ready to run, and until when."""
+    rng = Random(seed)
+    count = rng.choice((2, 2, 2, 3))
+    base = rng.choice(BASES[count, rng.choice((0.0, 0.3))])
+    world = World(rng, base, NAMES[:count], trace=trace, child=rng.random() < 0.5, **changes)
+    world.weather = Weather(latency=rng.choice((0.5, 5.0, 20.0)))
+    if rng.random() < 0.9:
+        world.store.table.initialise(base, world.store.clock(0))
+    for site in world.sites:
+        site.stop_share = rng.choice((0.0, 0.2, 0.97, 0.97))
+        world.at(rng.random() * 30, site.boot)
+    faults = Faults(world)
+    horizon = rng.choice((1.15, 1.15, 1.6, 2.3)) * TTL
+    strikes = rng.choice((1, 1, 2, 2, 3, 4))
+    for _ in range(strikes):
+        world.at(rng.random() * 0.8 * horizon, faults.strike)
+    if rng.random() < 0.2:
+        world.at(rng.random() * 0.5 * horizon, faults.copy)
+    if rng.random() < 0.15:
+        faults.storm(horizon * rng.random())
+    world.tail = rng.random() < 0.06
+    return world, horizon + (7 * TTL if world.tail else 0)
+
+
+def run(
+    seed: int,
+    *,
+    protocol: ModuleType = real_protocol,
+    table: ModuleType = real_table,
+    trace: bool = False,
+    **changes: Any,
+) -> World:
+    """Runs one schedule. Raises Violation."""
+    world, until = build(seed, trace=trace, protocol=protocol, table=table, **changes)
+    world.run(until)
+    if world.tail:
+        world.judge.check_end()
+    return world
