@@ -343,7 +343,7 @@ async def test_a_refused_login_names_the_setting(redis: RedisServer, changes: di
 async def test_an_unreachable_server_is_named() -> None:
     port = free_port()
     store = open_store(FailoverConfig(site="oci"), port=port, password=PASSWORD)
-    with pytest.raises(StoreUnavailable, match=f"127.0.0.1:{port}"):
+    with pytest.raises(StoreUnavailable, match=f"Redis at 127.0.0.1:{port}: Connection refused"):
         await store.snapshot()
 
 

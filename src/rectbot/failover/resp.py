@@ -10,6 +10,7 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2)
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from rectbot.errors import ConfigError
@@ -132,4 +133,7 @@ def _tls_context(endpoint: Endpoint) -> Any:
 def _reason(error: Exception) -> str:
     if isinstance(error, asyncio.IncompleteReadError):
         return "Redis closed the connection"
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    if isinstance(error, OSError) and error.errno and text.startswith("Connect call failed"):  # asyncio's wording
+        return os.strerror(error.errno)
+    return text
