@@ -125,7 +125,7 @@ def lay_out_proxy(folder: Path, upstream_port: int, port: int, allow: Sequence[s
     (folder / "nginx.conf").symlink_to(CONFIG / "pushgateway" / "nginx.conf")
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    upstream = f"upstream pushgateway {{ server 127.0.0.1:{upstream_port}; }}\n"
+    upstream = f'map "" $pushgateway {{ default 127.0.0.1:{upstream_port}; }}\n'
     (folder / "allowlist.conf").write_text(render(parse(allow) if allow else DEFAULT))
     (folder / "engine" / "http.conf").write_text(upstream + paths)
     (folder / "engine" / "server.conf").write_text(f"listen 127.0.0.1:{port} ssl;\n")

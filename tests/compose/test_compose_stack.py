@@ -7,7 +7,9 @@ run in our own image. Grafana, Loki and Alloy are in no Debian, so of them only 
 from __future__ import annotations
 
 import json
+import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,14 +126,18 @@ def test_the_other_host_takes_the_lead_over_redis_with_tls(stack: Stack, other_s
     until(lambda: stack.query('rectbot_failover_leader{site="xserver"} == 1'), "xserver leads")
 
 
-def test_redis_lets_no_stranger_as_far_as_its_password(stack: Stack) -> None:
+def _redis_answers(stack: Stack, source: str) -> bool:
+    """Whether an address of the neighbour host gets as far as Redis' own refusal."""
     options = ["-quiet", "-connect", f"{HOST}:6379", "-CAfile", str(stack.home / "docker/monitoring/tls/tls.crt")]
-    for source, admitted in ((FRIEND, True), (STRANGER, False)):
-        command = [*stack.network.outside, "openssl", "s_client", *options, "-bind", source]
-        done = subprocess.run(
-            command, input="PING\r\nQUIT\r\n", capture_output=True, text=True, check=False, timeout=30
-        )
-        assert ("NOAUTH" in done.stdout) is admitted, f"{source}: {done.stdout} {done.stderr}"
+    command = [*stack.network.outside, "openssl", "s_client", *options, "-bind", source]
+    ask = "PING\r\nQUIT\r\n"
+    done = subprocess.run(command, input=ask, capture_output=True, text=True, check=False, timeout=30)
+    return "NOAUTH" in done.stdout
+
+
+def test_redis_lets_no_stranger_as_far_as_its_password(stack: Stack) -> None:
+    assert _redis_answers(stack, FRIEND)
+    assert not _redis_answers(stack, STRANGER)
 
 
 def test_no_secret_shows_in_an_inspection_or_a_log(stack: Stack) -> None:
@@ -178,6 +184,17 @@ def test_doctor_finds_every_promise_kept(stack: Stack) -> None:
     others = {check["name"]: check for check in report["checks"] if check["result"] != "PASS"}
     assert set(others) <= {"leader"}, "xserver runs no bot here, so oci leads"
     assert done.returncode == 0, others
+
+
+def test_what_died_comes_back_and_is_found_again(stack: Stack) -> None:
+    for service in ("redis", "pushgateway"):
+        os.kill(stack.project.containers()[service]["State"]["Pid"], signal.SIGKILL)
+    password = stack.secrets()["PUSHGATEWAY_PASSWORD"]
+    until(lambda: _push(stack, FRIEND, password) == "200", "a push arrives again")
+    until(lambda: _redis_answers(stack, FRIEND), "Redis answers the other host again")
+    until(lambda: stack.query('rectbot_failover_leader{site="oci"} == 1'), "oci leads again")
+    restarts = {name: each["RestartCount"] for name, each in stack.project.containers().items()}
+    assert {name for name, count in restarts.items() if count} == {"redis", "pushgateway"}
 
 
 def test_redis_keeps_the_lease_when_it_is_recreated(stack: Stack) -> None:

@@ -67,7 +67,7 @@ def _nginx(settings: Settings, layout: Layout) -> None:
     }.items():
         _link(folder / name, target)
     temporary = layout.folder("nginx", "temporary")
-    http = [f"upstream pushgateway {{\n    server 127.0.0.1:{settings.port('pushgateway')};\n}}"]
+    http = [f'map "" $pushgateway {{\n    default 127.0.0.1:{settings.port("pushgateway")};\n}}']
     for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
         http.append(f"{kind}_temp_path {_quoted(temporary / kind)};")
     write_private(engine / "http.conf", "\n".join(http) + "\n")
