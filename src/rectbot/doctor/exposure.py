@@ -9,7 +9,7 @@ from typing import Any
 import urllib3
 import yaml
 
-from rectbot.doctor.subject import LOOPBACK, Engine, Subject
+from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Verdict, fail, ok, warn, worst
 from rectbot.errors import RectbotError
 from rectbot.settings import BASE_PORTS
@@ -21,28 +21,21 @@ _ANYTHING = frozenset({"", "latest", "main", "nightly", "edge", "stable"})
 
 def addresses(subject: Subject) -> Verdict:
     """Only the push proxy, and Redis over TLS where the operator says so, listen to other hosts."""
-    open_ports: list[str] = []
+    port = subject.settings.port
+    open_ports = [f"{name} on {ip}:{port(name)}" for name in INSIDE for ip in subject.open_to_others(port(name))]
     shown: list[str] = []
-    for name in INSIDE:
-        open_ports += [
-            f"{name} on {ip}:{subject.settings.port(name)}" for ip in _others(subject, subject.settings.port(name))
-        ]
-    proxy, redis = subject.settings.port("push-proxy"), subject.settings.port("redis")
-    for ip in _others(subject, proxy):
-        (open_ports if ":" in ip else shown).append(f"push proxy on {ip}:{proxy}")
+    for ip in subject.open_to_others(port("push-proxy")):  # an IPv6 client of Docker's has the bridge's address
+        (open_ports if ":" in ip else shown).append(f"push proxy on {ip}:{port('push-proxy')}")
     tls_in_front = "redis-tls" in subject.containers
-    for ip in _others(subject, redis):
-        (shown if tls_in_front else open_ports).append(f"{'TLS to ' if tls_in_front else ''}Redis on {ip}:{redis}")
+    for ip in subject.open_to_others(port("redis")):
+        (shown if tls_in_front else open_ports).append(
+            f"{'TLS to ' if tls_in_front else ''}Redis on {ip}:{port('redis')}"
+        )
     if open_ports:
         return fail(
             f"open to other hosts: {', '.join(open_ports)}", "bind it to 127.0.0.1, or close it in the firewall"
         )
     return ok(f"open to other hosts: {', '.join(shown) or 'nothing'}")
-
-
-def _others(subject: Subject, port: int) -> list[str]:
-    """The addresses beyond loopback on which a port is open. An IPv6 client of Docker's has the bridge's address."""
-    return sorted(subject.listening(port) - LOOPBACK)
 
 
 def dashboard_needs_a_login(subject: Subject) -> Verdict:

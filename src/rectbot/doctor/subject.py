@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import json
 import shutil
 import subprocess
@@ -25,7 +26,6 @@ from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import Supervisor
 
 TIMEOUT_SECONDS = 5.0
-LOOPBACK = frozenset({"127.0.0.1", "::1"})
 
 
 class Engine(Enum):
@@ -119,10 +119,14 @@ class Subject:
         }
         return sockets | published
 
+    def open_to_others(self, port: int) -> list[str]:
+        """The addresses beyond loopback on which a port is open."""
+        return sorted(ip for ip in self.listening(port) if not ipaddress.ip_address(ip.partition("%")[0]).is_loopback)
+
     @property
     def proxy_is_public(self) -> bool:
         """Whether the push proxy listens to other hosts."""
-        return bool(self.listening(self.settings.port("push-proxy")) - LOOPBACK)
+        return bool(self.open_to_others(self.settings.port("push-proxy")))
 
     @cached_property
     def redis(self) -> Endpoint:
