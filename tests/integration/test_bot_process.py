@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 
@@ -74,7 +75,14 @@ class Site:
 
 @asynccontextmanager
 async def site(
-    name: str, discord: Running, redis: RedisServer, folder: Path, *, command: tuple[str, ...] = BOT, token: str = TOKEN
+    name: str,
+    discord: Running,
+    redis: RedisServer,
+    folder: Path,
+    *,
+    command: tuple[str, ...] = BOT,
+    token: str = TOKEN,
+    **settings: str,
 ) -> AsyncIterator[Site]:
     home = folder / name
     home.mkdir(exist_ok=True)
@@ -91,6 +99,7 @@ async def site(
         "DISCORD_BOT_TOKEN": token,
         "DISCORD_API_URL": discord.api_url(name),
         "BOT_PID_FILE": str(home / "bot.pid"),
+        **settings,
     }
     with (home / "log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=log, stderr=log, cwd=home)
@@ -107,13 +116,13 @@ def live(discord: Running) -> list[str | None]:
 
 @asynccontextmanager
 async def two_sites(
-    discord: Running, redis: RedisServer, folder: Path, command: tuple[str, ...] = BOT
+    discord: Running, redis: RedisServer, folder: Path, command: tuple[str, ...] = BOT, **settings: str
 ) -> AsyncIterator[tuple[Site, Site]]:
     """Both sites run, and xserver leads."""
     async with AsyncExitStack() as stack:
-        xserver = await stack.enter_async_context(site("xserver", discord, redis, folder, command=command))
+        xserver = await stack.enter_async_context(site("xserver", discord, redis, folder, command=command, **settings))
         await until(lambda: live(discord) == ["xserver"], within_s=20)
-        oci = await stack.enter_async_context(site("oci", discord, redis, folder, command=command))
+        oci = await stack.enter_async_context(site("oci", discord, redis, folder, command=command, **settings))
         await until(lambda: redis.command("EXISTS rectbot:hb:oci") == b":1\r\n", within_s=20)
         yield xserver, oci
 
@@ -175,6 +184,27 @@ async def test_the_preferred_site_gets_the_lead_back(discord: Running, redis: Re
         async with site("xserver", discord, redis, tmp_path):
             await until(lambda: live(discord) == ["xserver"], within_s=20)
     assert [session.site for session in sessions(entries(discord))][:2] == ["oci", "xserver"]
+    assert overlaps(entries(discord)) == []
+
+
+async def test_a_leader_that_cannot_reach_discord_hands_over_and_sits_out(
+    discord: Running, redis: RedisServer, tmp_path: Path
+) -> None:
+    async with (
+        two_sites(discord, redis, tmp_path, DISCORD_AWAY_LIMIT_SEC="1", FAILBACK_DELAY_SEC="1") as (xserver, _),
+        aiohttp.ClientSession() as http,
+    ):
+
+        async def control(**body: object) -> None:
+            async with http.post(f"{discord.url}/control", json={"site": "xserver", **body}) as answer:
+                assert answer.status == 200, await answer.text()
+
+        await control(refuse_logins=True, drop_sockets={"site": "xserver"})
+        await until(lambda: live(discord) == ["oci"], within_s=30)
+        assert redis.command("HEXISTS rectbot:leader:counts workload-failed:xserver") == b":1\r\n"
+        assert "sits out for 5.0 s" in xserver.log
+        await control(refuse_logins=False)
+        await until(lambda: live(discord) == ["xserver"], within_s=60)
     assert overlaps(entries(discord)) == []
 
 
