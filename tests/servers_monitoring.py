@@ -119,13 +119,16 @@ class Proxy:
         return f"https://{host}:{self.port}{path}"
 
 
-def lay_out_proxy(folder: Path, upstream_port: int, port: int, allow: Sequence[str] = ()) -> list[str]:
+def lay_out_proxy(
+    folder: Path, upstream_port: int, port: int, allow: Sequence[str] = (), loki_port: int = 9
+) -> list[str]:
     """nginx's files in `folder`, around the committed nginx.conf; gives the command that runs it."""
     (folder / "engine").mkdir(parents=True, exist_ok=True)
     (folder / "nginx.conf").symlink_to(CONFIG / "pushgateway" / "nginx.conf")
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     paths = "".join(f"{kind}_temp_path {folder}/{kind};\n" for kind in kinds)
-    upstream = f'map "" $pushgateway {{ default 127.0.0.1:{upstream_port}; }}\n'
+    ports = {"pushgateway": upstream_port, "loki": loki_port}
+    upstream = "".join(f'map "" ${name} {{ default 127.0.0.1:{to}; }}\n' for name, to in ports.items())
     (folder / "allowlist.conf").write_text(render(parse(allow) if allow else DEFAULT))
     (folder / "engine" / "http.conf").write_text(upstream + paths)
     (folder / "engine" / "server.conf").write_text(f"listen 127.0.0.1:{port} ssl;\n")
@@ -139,13 +142,13 @@ def lay_out_proxy(folder: Path, upstream_port: int, port: int, allow: Sequence[s
 
 
 @contextmanager
-def push_proxy(folder: Path, upstream_port: int, allow: Sequence[str] = ()) -> Iterator[Proxy]:
-    """nginx with the committed policy in front of a Pushgateway. A tls.crt that is in `folder` is used.
+def push_proxy(folder: Path, upstream_port: int, allow: Sequence[str] = (), loki_port: int = 9) -> Iterator[Proxy]:
+    """nginx with the committed policy in front of a Pushgateway, and of Loki if there is a port.
 
-    With `allow`, these addresses are allowed in place of the default.
+    A tls.crt that is in `folder` is used. With `allow`, these addresses are allowed in place of the default.
     """
     port = free_port()
-    command = lay_out_proxy(folder, upstream_port, port, allow)
+    command = lay_out_proxy(folder, upstream_port, port, allow, loki_port)
     log = folder / "nginx.log"
     with running(command, log, lambda: _listens(port)):
         yield Proxy(port, folder / "tls.crt", log)

@@ -43,6 +43,17 @@ def test_it_keeps_the_newest_in_order_and_counts_the_rest(seed: int, tmp_path: P
     assert not list(tmp_path.glob("spool/*.gz"))
 
 
+def test_the_oldest_go_first_but_not_the_one_on_its_way(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, 1000)
+    bodies = [bytes([number]) * 300 for number in range(10)]
+    spool.add(bodies[0], 5)
+    assert spool.oldest() is not None
+    for body in bodies[1:]:
+        spool.add(body, 5)
+    assert sorted(path.read_bytes() for path in tmp_path.glob("*.gz")) == [bodies[0], *bodies[8:]]
+    assert spool.dropped == 7 * 5
+
+
 def test_files_of_others_are_let_be(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "dropped").write_text("nonsense")

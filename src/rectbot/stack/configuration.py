@@ -67,7 +67,8 @@ def _nginx(settings: Settings, layout: Layout) -> None:
     }.items():
         _link(folder / name, target)
     temporary = layout.folder("nginx", "temporary")
-    http = [f'map "" $pushgateway {{\n    default 127.0.0.1:{settings.port("pushgateway")};\n}}']
+    servers = ("pushgateway", "loki")
+    http = [f'map "" ${name} {{\n    default 127.0.0.1:{settings.port(name)};\n}}' for name in servers]
     for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
         http.append(f"{kind}_temp_path {_quoted(temporary / kind)};")
     write_private(engine / "http.conf", "\n".join(http) + "\n")
