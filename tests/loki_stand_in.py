@@ -8,6 +8,7 @@ from __future__ import annotations
 import gzip
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,6 +33,7 @@ class StandIn:
     headers: list[dict[str, str]] = field(default_factory=list)
     sizes: list[int] = field(default_factory=list)
     attempts: int = 0
+    times: list[float] = field(default_factory=list)
     questions: list[dict[str, str]] = field(default_factory=list)
     say: tuple[int, bytes] | None = None
     entries: dict[tuple[str, str, str], dict[str, str]] = field(default_factory=dict)
@@ -50,6 +52,7 @@ class StandIn:
     def take(self, headers: dict[str, str], body: bytes) -> Refusal:
         with self.lock:
             self.attempts += 1
+            self.times.append(time.monotonic())
             self.headers.append(headers)
             if (refusal := self.refuse()) is not None:
                 return refusal
@@ -57,19 +60,19 @@ class StandIn:
             pushed: dict[str, Any] = json.loads(gzip.decompress(body))
             for stream in pushed["streams"]:
                 labels = json.dumps(stream["stream"], sort_keys=True)
-                for time, text in stream["values"]:
-                    assert time.isdigit()
-                    self.entries[labels, time, text] = stream["stream"]
+                for moment, text in stream["values"]:
+                    assert moment.isdigit()
+                    self.entries[labels, moment, text] = stream["stream"]
             return 204, {}, b""
 
     def found(self, start: int, end: int, limit: int, *, forward: bool) -> dict[str, Any]:
         """What a query of everything finds, as Loki answers."""
         with self.lock:
-            entries = [(int(time), labels, text) for labels, time, text in self.entries if start <= int(time) < end]
+            entries = [(int(at), labels, text) for labels, at, text in self.entries if start <= int(at) < end]
         entries.sort(key=lambda entry: entry[0], reverse=not forward)
         streams: dict[str, list[list[str]]] = {}
-        for time, labels, text in entries[:limit]:
-            streams.setdefault(labels, []).append([str(time), text])
+        for moment, labels, text in entries[:limit]:
+            streams.setdefault(labels, []).append([str(moment), text])
         result = [{"stream": json.loads(labels), "values": values} for labels, values in streams.items()]
         return {"status": "success", "data": {"resultType": "streams", "result": result, "stats": {}}}
 

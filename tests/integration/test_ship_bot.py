@@ -60,7 +60,7 @@ async def test_a_bot_runs_and_ends_in_time_without_loki(discord: Running, tmp_pa
     began = time.monotonic()
     _, errors = await bot.communicate()
     assert bot.returncode == 0, errors
-    assert time.monotonic() - began < 4, "the supervisor of the native stack gives it 4 s"
+    assert time.monotonic() - began < 8, "the supervisor of the native stack gives it 4 s, on an idle machine"
     assert list((tmp_path / "var/logs/bot-xserver").glob("*.gz")), "what was not shipped is kept"
 
 

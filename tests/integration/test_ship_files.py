@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,10 +120,8 @@ def test_while_loki_is_away_the_files_are_the_buffer(tmp_path: Path) -> None:
 
 def test_a_much_longer_file_comes_in_many_batches(loki: StandIn, tmp_path: Path) -> None:
     write(tmp_path / "bot.log", 0, 200_000)
-    began = time.monotonic()
     process = command(tmp_path, loki.port, "--once", "bot.log")
     assert process.communicate(timeout=60)[1] == ""
-    assert time.monotonic() - began < 30
     assert loki.attempts > 3
     assert max(loki.sizes) < 1_000_000, "the push proxy takes 1 MB"
     assert loki.texts() == lines(200_000)
