@@ -192,6 +192,7 @@ class Stage:
     discord: Running
     a: Site = field(init=False)
     b: Site = field(init=False)
+    note: str = ""  # heads the story
     lost_data: bool = False  # Redis did
     redis_turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # for who plays with it
 
@@ -234,7 +235,7 @@ class Stage:
         """All that the judges and the sites have written, for a person who looks for the reason."""
         logs = [f"--- {site.name}\n{site.log}" for site in self.sites if site.process is not None]
         opened = [line for name in ("records", "overlaps") for line in (f"--- {name}", *map(str, self.records(name)))]
-        return "\n".join([*opened, *logs])
+        return "\n".join([self.note, f"logged in: {self.live()}, processes: {self.leftovers()}", *opened, *logs])
 
     def leftovers(self) -> list[int]:
         """Processes of this stage, found by looking at every process there is."""
@@ -273,5 +274,10 @@ async def open_stage(folder: Path) -> AsyncIterator[Stage]:
         stage = Stage(folder, server, discord)
         stage.a, stage.b = [Site(name, stage, await stack.enter_async_context(Link(server.port))) for name in "ab"]
         stack.callback(stage.sweep)
-        yield stage
-        stage.judge()
+        try:
+            yield stage
+        except Exception as error:
+            error.add_note(stage.story())
+            raise
+        finally:
+            stage.judge()

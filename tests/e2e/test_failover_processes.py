@@ -9,15 +9,16 @@ ARGS=tests/e2e/test_failover_processes.py
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import shutil
 import signal
+import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
-import psutil
 import pytest
 
 from failover_sites import Site, Stage, open_stage
@@ -26,8 +27,9 @@ from servers import until
 
 SEEDS = int(os.environ.get("RECTBOT_SEEDS", "200"))
 FIRST_SEED = int(os.environ.get("RECTBOT_FIRST_SEED", "0"))
-AT_ONCE = 16
-RECOVERY_S = 30.0
+AT_ONCE = 12
+RECOVERY_S = 60.0
+LATE_S = 0.05  # how late this process may be woken up before it starts no further seeds for now
 
 Fault = Callable[[Stage, Site, float], Coroutine[None, None, None]]
 
@@ -177,8 +179,8 @@ def _manners(dice: random.Random) -> str:
     return "".join(letter for letter in "sid" if dice.random() < 0.3) or "-"
 
 
-async def live_through(seed: int, folder: Path) -> list[str]:
-    """One seed; returns what was played."""
+async def live_through(seed: int, folder: Path) -> None:
+    """One seed. Raises AssertionError with the story when a promise was broken, TimeoutError when it took too long."""
     dice = random.Random(seed)
     played: list[str] = []
     async with open_stage(folder) as stage:
@@ -195,15 +197,9 @@ async def live_through(seed: int, folder: Path) -> list[str]:
                 played.append(f"{fault.__name__} at {site.name} for {seconds} s")
                 faults.create_task(fault(stage, site, seconds))
                 await asyncio.sleep(dice.uniform(0, 1.2))
-        try:
-            await _recover(stage)
-            await _leave(stage)
-            stage.judge()
-        except (TimeoutError, AssertionError) as error:
-            left = [psutil.Process(pid).cmdline() for pid in stage.leftovers()]
-            trouble = f"{error!r} after: {'; '.join(played)}\nlogged in: {stage.live()}, processes: {left}"
-            raise AssertionError(f"{trouble}\n{stage.story()}") from None
-    return played
+        stage.note = f"played: {'; '.join(played)}"
+        await _recover(stage)
+        await _leave(stage)
 
 
 async def _recover(stage: Stage) -> None:
@@ -223,18 +219,59 @@ async def _leave(stage: Stage) -> None:
         assert "Traceback" not in site.log
 
 
-@pytest.mark.timeout(max(300, 2 * SEEDS))
-async def test_there_is_never_a_second_session_whatever_fails(tmp_path: Path) -> None:
-    turn = asyncio.Semaphore(AT_ONCE)
-    failed: list[str] = []
+class Pace:
+    """Starts seeds as the machine can bear them: with a TTL of 1 s nobody can lead where all wake up too late."""
 
-    async def run(seed: int) -> None:
-        async with turn:
-            try:
-                await live_through(seed, tmp_path / str(seed))
-            except Exception as error:
+    def __init__(self) -> None:
+        self._active = 0
+        self._late = 0.0
+
+    async def watch(self) -> None:
+        while True:
+            began = time.monotonic()
+            await asyncio.sleep(0.05)
+            self._late = max(time.monotonic() - began - 0.05, 0.9 * self._late)
+
+    @contextlib.asynccontextmanager
+    async def turn(self) -> AsyncIterator[None]:
+        while self._active >= AT_ONCE or (self._active > 0 and self._late > LATE_S):  # noqa: ASYNC110
+            await asyncio.sleep(random.uniform(0.02, 0.2))
+        self._active += 1
+        try:
+            yield
+        finally:
+            self._active -= 1
+
+
+def _only_late(error: Exception) -> bool:
+    if isinstance(error, ExceptionGroup):
+        return all(_only_late(each) for each in error.exceptions)
+    return isinstance(error, TimeoutError)
+
+
+@pytest.mark.timeout(max(900, 6 * SEEDS))
+async def test_there_is_never_a_second_session_whatever_fails(tmp_path: Path) -> None:
+    """A seed that took too long gets a second chance, alone; one that broke a promise does not."""
+    pace, failed, slow = Pace(), [], []
+    watching = asyncio.create_task(pace.watch())
+
+    async def run(seed: int, attempt: str) -> None:
+        try:
+            await live_through(seed, tmp_path / f"{seed}{attempt}")
+        except Exception as error:
+            if _only_late(error) and not attempt:
+                slow.append(seed)
+            else:
                 trouble = "".join(traceback.format_exception_only(error))
                 failed.append(f"=== RECTBOT_FIRST_SEED={seed} RECTBOT_SEEDS=1\n{trouble}")
 
-    await asyncio.gather(*(run(seed) for seed in range(FIRST_SEED, FIRST_SEED + SEEDS)))
+    async def run_in_turn(seed: int) -> None:
+        async with pace.turn():
+            await run(seed, "")
+
+    await asyncio.gather(*(run_in_turn(seed) for seed in range(FIRST_SEED, FIRST_SEED + SEEDS)))
+    for seed in slow:
+        await run(seed, "-again")
+    watching.cancel()
+    print(f"{SEEDS} seeds from {FIRST_SEED}, {len(slow)} of them too slow at first")
     assert not failed, f"{len(failed)} of {SEEDS} seeds failed\n" + "\n".join(failed[:5])
