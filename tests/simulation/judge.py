@@ -35,7 +35,9 @@ class Judge:
         self.site_edge: dict[str, float] = {}  # of one site
         self.ready: dict[str, tuple[float, float, int]] = {}  # since, last heartbeat, life
         self.last_beat: dict[str, float] = {}  # that said that its site is ready, also of one that is gone since
-        self.losses: Counter[str] = Counter()
+        self.losses: Counter[str] = Counter()  # of the lead
+        self.first_lost: dict[str, float] = {}
+        self.lost_at: dict[str, float] = {}
         self.failures: dict[str, tuple[int, float]] = {}  # of the workload in a row, the last one
         self.started: dict[str, float] = {}
         self.holder: Site | None = None  # by the store's answers
@@ -147,7 +149,7 @@ class Judge:
         elif isinstance(reply, Released) and self._holds(message):
             assert isinstance(request, Release)
             if request.ending in ("renew-failed", "workload-failed"):
-                self.losses[site.name] += 1
+                self._on_loss(site)
             self.holder = None
             heir = next((other for other in self.world.sites if other.name == request.to), None)
             self.heir = (heir, t) if heir is not None and heir.name == self.switch_to else None
@@ -169,24 +171,48 @@ class Judge:
             self._expect_hand_back(site, holder)
 
     def _on_granted(self, site: Site) -> None:
-        """I2: nobody passes a more preferred site that stands ready."""
-        t, ttl = self.world.t, self.world.base.lock_ttl_ms
         if site.name in self.drained:
             self.violated("drain", f"{site} is granted the lock though it is drained")
+        self._check_heir(site)
+        if self.holder is not None and (self.holder is not site or self.holder_life != site.life):
+            self._on_loss(self.holder)
+        if not self.operated:
+            self._check_damping(site)
+            self._check_priority(site)
+        self.holder, self.holder_life, self.held_from = site, site.life, self.world.t
+
+    def _on_loss(self, site: Site) -> None:
+        self.losses[site.name] += 1
+        self.first_lost.setdefault(site.name, self.world.t)
+        self.lost_at[site.name] = self.world.t
+
+    def _check_heir(self, site: Site) -> None:
+        """What an operator has handed to a site that is able goes to nobody else."""
         if self.heir is not None and self.heir[0] is not site:
             heir, since = self.heir
-            if t < since + self.world.base.reserve_ms * 0.9 and self._is_able(heir, since) and self.last_edge < since:
+            late = self.world.t >= since + self.world.base.reserve_ms * 0.9
+            if not late and self._is_able(heir, since) and self.last_edge < since:
                 self.violated("switch", f"{site} is granted the lock that was handed to {heir}")
         self.heir = None
-        if self.holder is not None and (self.holder is not site or self.holder_life != site.life):
-            self.losses[self.holder.name] += 1
+
+    def _check_damping(self, site: Site) -> None:
+        """I4: after repeated losses a site leaves the lead to others for a while."""
+        t, lost_at = self.world.t, self.lost_at.get(site.name, -1e9)
+        damped = self.losses[site.name] >= 2 and t - lost_at < 0.9 * self.world.base.damping_ms
+        if not damped or self.memory_lost or self.last_edge >= self.first_lost[site.name]:
+            return
+        for other in self.world.sites:
+            if other is not site and self.losses[other.name] < 2 and self._is_able(other, t):
+                self.violated("I4", f"{site} is granted the lock again, after repeated losses, before {other}")
+
+    def _check_priority(self, site: Site) -> None:
+        """I2: nobody passes a more preferred site that stands ready."""
         for other in self.world.sites[: site.place]:
-            if other.name not in self.ready or self.losses[other.name] >= 2 or self.operated:
+            if other.name not in self.ready or self.losses[other.name] >= 2:
                 continue
             last = self.ready[other.name][1]
-            if t - last < ttl * 0.98 and self.last_edge < last:
+            if self.world.t - last < self.world.base.lock_ttl_ms * 0.98 and self.last_edge < last:
                 self.violated("I2", f"{site} acquires while {other} stands ready")
-        self.holder, self.holder_life, self.held_from = site, site.life, t
 
     # --- promises
 

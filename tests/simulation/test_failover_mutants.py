@@ -84,7 +84,7 @@ MUTANTS = [
     Mutant(
         "a store's clock set forward ends a lease",
         table,
-        "doubt = self._in_doubt(config, seal, foreign, now)",
+        "doubt = max(seen, seal.doubt) if foreign or self.suspended_until else 0",
         "doubt = 0",
         "I1",
     ),
@@ -109,6 +109,7 @@ MUTANTS = [
         "del self.beats[config.site]\n        self.announced = False",
         "I3",
     ),
+    Mutant("no damping", table, "        if losses < 2:\n", "        if True:\n", "I4"),
     # the protocol
     Mutant(
         "no local deadline",

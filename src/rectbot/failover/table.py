@@ -149,7 +149,8 @@ class LeaseTable:
         if lock:
             lock = self._bound_lock(lock, now)
         foreign = self.holder if self.holder_owner != config.owner else ""
-        doubt = self._in_doubt(config, seal, foreign, now)
+        seen = self._in_doubt(config, seal, foreign, now)
+        doubt = max(seen, seal.doubt) if foreign or self.suspended_until else 0
         obstacle = self._obstacle(config, request.eligible, lock, now)
         if obstacle is None and suspended > 0:
             obstacle = Obstructed("suspended", "", max(suspended, doubt))
@@ -163,18 +164,17 @@ class LeaseTable:
             if why != said and why in ("preferred", "budget"):
                 kind = "refused-by-budget" if why == "budget" else "refused-by-priority"
                 self._enter(kind, _me(config), epoch, by, now)
-            return Refused(why, wait, epoch, by), doubt
+            return Refused(why, wait, epoch, by), seen
         if foreign:
             self._enter("expired", (self.holder, self.holder_owner), epoch, "not renewed", now)
             self._count_loss(config, (self.holder, self.holder_owner), epoch, now)
         epoch += 1
         self._write_lock(config, epoch, now, now)
-        self.suspended_until = 0
         self._spend_logins(config, Logins(1), now)
         self.reserved = ("", -1)
         self._enter("acquired", _me(config), epoch, "", now)
         self._note_move(config)
-        return Granted(epoch, self.logins_left(config, now)), doubt
+        return Granted(epoch, self.logins_left(config, now)), 0
 
     def _in_doubt(self, config: FailoverConfig, seal: Seal, foreign: str, now: int) -> int:
         over, whole = float(self.suspended_until), config.lock_ttl_ms
@@ -186,7 +186,7 @@ class LeaseTable:
         if seal.heard_at is None:
             return whole
         ahead = max(0.0, now - seal.heard_at - 0.99 * seal.heard_ms)
-        return ceil(max(seal.doubt, min(over - now + ahead, whole), 0))
+        return ceil(max(min(over - now + ahead, whole), 0))
 
     def _obstacle(self, config: FailoverConfig, eligible: bool, lock: Lock | None, now: int) -> Obstructed | None:
         if config.site in self.operator.drained:
@@ -404,6 +404,7 @@ class LeaseTable:
     def _write_lock(self, config: FailoverConfig, epoch: int, since: int, now: int) -> None:
         ttl = config.lock_ttl_ms
         self.lock = Lock(config.owner, config.site, epoch, since, now + ttl, ttl)
+        self.suspended_until = 0
         self.epoch = epoch
         self.holder, self.holder_owner, self.renewed = config.site, config.owner, (now, ttl)
 

@@ -40,9 +40,10 @@ local function in_doubt()
   if over == 0 then return 0 end
   if not req.heard_at then return whole end
   local ahead = math.max(0, now - req.heard_at - 0.99 * req.heard_ms)
-  return math.ceil(math.max(req.doubt, math.min(over - now + ahead, whole), 0))
+  return math.ceil(math.max(math.min(over - now + ahead, whole), 0))
 end
-local doubt = in_doubt()
+local seen = in_doubt()
+local doubt = (last[1] or number(MEMORY, 'suspended_until') > 0) and math.max(seen, req.doubt) or 0
 
 -- For which site a released lock is kept, and for how long.
 local function read_reserved()
@@ -102,7 +103,7 @@ if why then
   if why ~= said and (why == 'preferred' or why == 'budget') then
     journal('refused-by-' .. (why == 'budget' and 'budget' or 'priority'), req.site, req.owner, epoch, by)
   end
-  return answer({status = 'refused', why = why, by = by, wait = wait, epoch = epoch, doubt = doubt})
+  return answer({status = 'refused', why = why, by = by, wait = wait, epoch = epoch, doubt = seen})
 end
 
 if last[1] then
@@ -111,7 +112,6 @@ if last[1] then
 end
 epoch = epoch + 1
 write_lock(epoch, now)
-redis.call('HSET', MEMORY, 'suspended_until', 0)
 spend_logins(1, -1)
 redis.call('DEL', RESERVED)
 journal('acquired', req.site, req.owner, epoch)

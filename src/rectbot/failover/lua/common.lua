@@ -43,11 +43,12 @@ local function bound_lock(lock, left)
   return ttl
 end
 
+-- There is no other lease than this one: whatever the store had forgotten is over.
 local function write_lock(epoch, since)
   redis.call('SET', LOCK, cjson.encode({
     owner = req.owner, site = req.site, epoch = epoch, ts = now, since = since, ttl = req.ttl}), 'PX', req.ttl)
   redis.call('HSET', MEMORY, 'epoch', epoch, 'holder', req.site, 'holder_owner', req.owner,
-    'renewed', now, 'lease', req.ttl)
+    'renewed', now, 'lease', req.ttl, 'suspended_until', 0)
 end
 
 -- The login budget is a leaky bucket. Each login fills it by `login_ms`; it holds `login_burst` of them, and empties with
