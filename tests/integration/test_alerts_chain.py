@@ -71,7 +71,7 @@ def chain(tmp_path: Path) -> Iterator[Chain]:
         discord = stack.enter_context(local_discord(tmp_path))
         behind = stack.enter_context(pushgateway(tmp_path))
         manager = stack.enter_context(alertmanager(tmp_path / "alertmanager", discord.webhook_url, FAST_GROUPS))
-        targets = {"pushgateway": behind, "alertmanager": manager}
+        targets = {"pushgateway": behind, "alertmanager": manager, "hub": manager}  # any server: no target is down
         server = stack.enter_context(prometheus(tmp_path / "prometheus", targets, FAST_SCRAPES, rules))
         yield Chain(behind, server, manager, discord)
 
