@@ -1,0 +1,111 @@
+"""Log queries: the newest or oldest lines that pass a pipeline, and their labels."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Sequence
+from itertools import compress
+from operator import attrgetter
+
+from rectbot.logs.engine.columns import Columns, SlowError, mask
+from rectbot.logs.engine.context import Context
+from rectbot.logs.engine.scan import Group, Scanned, plan, scan, split_stages
+from rectbot.logs.logql import ast
+from rectbot.logs.pipeline.build import build
+from rectbot.logs.pipeline.entry import Entry, Stage
+from rectbot.logs.store.index import Stream
+from rectbot.logs.store.levels import LABEL, detect
+from rectbot.logs.store.store import Store
+
+
+def entry_at(found: Scanned, index: int) -> Entry:
+    """A line with all labels it has before any parser."""
+    line, metadata, stream = found.block.line(index), found.block.metadata.get(index), found.stream
+    labels = dict(stream.labels)
+    level = detect(labels, metadata, line)
+    if metadata:
+        labels.update(metadata)
+    labels.setdefault(LABEL, level)
+    return Entry(found.block.times[index], line, labels, frozenset(labels))
+
+
+def prefilter(stages: Sequence[ast.Stage], found: Scanned) -> Sequence[int]:
+    """Fewer indexes: label filters right after `json`, applied to all lines at once. Never drops what would pass."""
+    if not stages or stages[0] != ast.Json() or len(found.indexes) < 4:
+        return found.indexes
+    filters = []
+    for stage in stages[1:]:
+        if not isinstance(stage, ast.LabelFilter):
+            break
+        filters.append(stage.condition)
+    indexes = found.indexes
+    try:
+        masks = [mask(condition) for condition in filters]
+        if not masks:
+            return indexes
+        columns = Columns(found.stream, found.block, indexes, json=True)
+        columns.load(frozenset().union(*(names for _, names in masks)))
+        keep = [all(passes) for passes in zip(*(apply(columns) for apply, _ in masks), strict=True)]
+        return list(compress(indexes, keep))
+    except SlowError:
+        return indexes
+
+
+def _passing(found: Scanned, trees: Sequence[ast.Stage], stages: Sequence[Stage], *, newest: bool) -> Iterator[Entry]:
+    indexes = prefilter(trees, found)
+    for index in reversed(indexes) if newest else indexes:
+        entry = entry_at(found, index)
+        if all(stage(entry) for stage in stages):
+            yield entry
+
+
+def select(  # noqa: PLR0917
+    store: Store, query: ast.Logs, start: int, end: int, limit: int, context: Context, *, newest: bool = True
+) -> list[Entry]:
+    """At most `limit` entries with start <= time < end, from the newest back or from the oldest on."""
+    filters, rest = split_stages(query.stages)
+    stages = build(rest)
+    work = plan(store, query.matchers, start, end)
+    sign = -1 if newest else 1
+
+    def edge(item: tuple[Stream, Group]) -> int:
+        return -max(map(attrgetter("last"), item[1])) if newest else item[1][0].first
+
+    work.sort(key=edge)
+    heap: list[tuple[int, int, Entry]] = []  # the worst entry kept is on top
+    order = 0
+    for batch in _batches(work):
+        if len(heap) == limit and edge(batch[0]) > -heap[0][0]:
+            break
+        for found in scan(store, batch, filters, start, end, context):
+            for entry in _passing(found, rest, stages, newest=newest):
+                order += 1
+                item = (-sign * entry.time, -order, entry)
+                if len(heap) < limit:
+                    heapq.heappush(heap, item)
+                elif item[0] > heap[0][0]:
+                    heapq.heapreplace(heap, item)
+                else:
+                    break  # the following ones of this block are even farther away
+    entries = [entry for _, _, entry in sorted(heap, key=lambda item: item[:2], reverse=True)]
+    context.entries = len(entries)
+    return entries
+
+
+def _batches(work: list[tuple[Stream, Group]]) -> Iterator[list[tuple[Stream, Group]]]:
+    """Few chunks first: often they are enough. Then more, so that the threads stay busy."""
+    position, size = 0, 2
+    while position < len(work):
+        yield work[position : position + size]
+        position += size
+        size = min(size * 2, 16)
+
+
+def by_stream(entries: Sequence[Entry]) -> list[dict[str, object]]:
+    """Loki's `streams` result: entries grouped by their labels, in the order given."""
+    grouped: dict[tuple[tuple[str, str], ...], tuple[dict[str, str], list[list[str]]]] = {}
+    for entry in entries:
+        labels = {name: value for name, value in entry.labels.items() if value}
+        _, values = grouped.setdefault(tuple(sorted(labels.items())), (labels, []))
+        values.append([str(entry.time), entry.line.decode(errors="replace")])
+    return [{"stream": labels, "values": values} for labels, values in grouped.values()]

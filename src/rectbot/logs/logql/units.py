@@ -1,0 +1,107 @@
+"""Durations, sizes and numbers as Go and Loki write and read them."""
+
+from __future__ import annotations
+
+import math
+import re
+
+NANOSECONDS = {
+    "ns": 1,
+    "us": 1_000,
+    "µs": 1_000,
+    "μs": 1_000,
+    "ms": 1_000_000,
+    "s": 10**9,
+    "m": 60 * 10**9,
+    "h": 3600 * 10**9,
+}
+CALENDAR = {"d": 86_400 * 10**9, "w": 7 * 86_400 * 10**9, "y": 365 * 86_400 * 10**9}
+_TERM = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]+)")
+_SIZE = re.compile(r"\s*([\d.,]+)\s*([A-Za-z]*)\s*")
+_FLOAT = re.compile(
+    r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)|nan|0x[0-9a-f_.p+-]+", re.IGNORECASE
+)
+SIZES = {"": 1, "b": 1}
+for _power, _letter in enumerate("kmgtpe", start=1):
+    SIZES[_letter] = SIZES[f"{_letter}b"] = 1000**_power
+    SIZES[f"{_letter}i"] = SIZES[f"{_letter}ib"] = 1024**_power
+
+
+def parse_duration(text: str, *, calendar: bool = False) -> int:
+    """Nanoseconds of a Go duration such as `1h30m` or `-1.5s`; with `calendar` also days, weeks and years.
+
+    Raises ValueError worded as Go's time.ParseDuration words it.
+    """
+    quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    body = text[1:] if text[:1] in "+-" and text else text
+    if body == "0":
+        return 0
+    total, position = 0.0, 0
+    if not body:
+        raise ValueError(f"time: invalid duration {quoted}")
+    exact = 0
+    while position < len(body):
+        term = _TERM.match(body, position)
+        if term is None:
+            missing = re.fullmatch(r"\d+\.?\d*|\.\d+", body[position:])
+            raise ValueError(f"time: {'missing unit in' if missing else 'invalid'} duration {quoted}")
+        number, unit = term.groups()
+        scale = NANOSECONDS.get(unit) or (CALENDAR.get(unit) if calendar else None)
+        if scale is None:
+            raise ValueError(f'time: unknown unit "{unit}" in duration {quoted}')
+        if number.isdigit():
+            exact += int(number) * scale
+        else:
+            total += float(number) * scale
+        position = term.end()
+    value = exact + int(total)
+    if value >= 1 << 63:
+        raise ValueError(f"time: invalid duration {quoted}")
+    return -value if text[0] == "-" else value
+
+
+def parse_size(text: str) -> int:
+    """Bytes of a size such as `1.2MB` (10^6) or `4KiB` (2^10). Raises ValueError worded as go-humanize words it."""
+    match = _SIZE.fullmatch(text)
+    if match is None:
+        raise ValueError(f'strconv.ParseFloat: parsing "{text}": invalid syntax')
+    number, unit = match.groups()
+    try:
+        value = float(number.replace(",", ""))
+    except ValueError:
+        raise ValueError(f'strconv.ParseFloat: parsing "{number}": invalid syntax') from None
+    scale = SIZES.get(unit.lower())
+    if scale is None:
+        raise ValueError(f"unhandled size name: {unit.lower()}")
+    return int(value * scale)
+
+
+def parse_float(text: str) -> float:
+    """A number as Go's strconv.ParseFloat reads it. Raises ValueError in its words."""
+    if _FLOAT.fullmatch(text) is None or "_" in text:
+        raise ValueError(f'strconv.ParseFloat: parsing "{text}": invalid syntax')
+    return float.fromhex(text) if "x" in text.lower() else float(text)
+
+
+def format_number(value: float) -> str:
+    """The shortest text that reads back as the value, without an exponent, as Prometheus writes sample values."""
+    if value != value:  # noqa: PLR0124 - NaN
+        return "NaN"
+    if math.isinf(value):
+        return "+Inf" if value > 0 else "-Inf"
+    if value == int(value) and abs(value) < 1e15:
+        return "-0" if value == 0 and math.copysign(1, value) < 0 else str(int(value))
+    text = repr(value)
+    if "e" not in text:
+        return text
+    mantissa, exponent = text.split("e")
+    sign, digits = ("-", mantissa[1:]) if mantissa[0] == "-" else ("", mantissa)
+    whole, _, fraction = digits.partition(".")
+    if fraction == "0":
+        fraction = ""
+    shift = int(exponent)
+    if shift >= 0:
+        fraction = fraction.ljust(shift, "0")
+        rest = fraction[shift:]
+        return sign + whole + fraction[:shift] + (f".{rest}" if rest else "")
+    return f"{sign}0.{'0' * (-shift - 1)}{whole}{fraction}"

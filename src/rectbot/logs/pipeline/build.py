@@ -1,0 +1,102 @@
+"""From the stages of the syntax tree to what runs on each line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from rectbot.logs.logql import ast
+from rectbot.logs.logql.errors import ParseError
+from rectbot.logs.pipeline import labels, parsers
+from rectbot.logs.pipeline.entry import ERROR, ERROR_DETAILS, Entry, Stage
+from rectbot.logs.pipeline.lines import line_filter
+from rectbot.logs.pipeline.template import TemplateError, compile_template
+
+_COLOUR = re.compile(
+    rb"[\x1b\x9b][\[\]()#;?]*(?:(?:(?:[a-zA-Z\d]*(?:;[-a-zA-Z\d/#&.:=?%@~_]*)*)?\x07)|(?:(?:\d{1,4}(?:;\d{0,4})*)?[\dA-PRZcf-ntqry=><~]))"
+)
+
+
+def _line_filter(tree: ast.LineFilter) -> Stage:
+    matches = line_filter(tree)
+    return lambda entry: matches(entry.line)
+
+
+def _line_format(template: str) -> Stage:
+    render = compile_template(template)
+
+    def stage(entry: Entry) -> bool:
+        try:
+            entry.line = render(entry.labels, entry.line, entry.time).encode(errors="replace")
+        except (TemplateError, ValueError) as error:
+            entry.fail("TemplateFormatErr", str(error))
+        return True
+
+    return stage
+
+
+def _rename(target: str, source: str) -> Stage:
+    def stage(entry: Entry) -> bool:
+        value = entry.labels.get(source)
+        if value is not None:
+            entry.assign(target, value)
+            entry.drop(source)
+        return True
+
+    return stage
+
+
+def _label_format(tree: ast.LabelFormat) -> Stage:
+    for target, _, _ in tree.assignments:
+        if target in (ERROR, ERROR_DETAILS):
+            raise ParseError(f"{target} cannot be formatted")
+    renames_and_templates = [
+        (target, compile_template(source) if is_template else None, _rename(target, source))
+        for target, source, is_template in tree.assignments
+    ]
+
+    def stage(entry: Entry) -> bool:
+        seen: dict[str, str] | None = None
+        for target, render, rename in renames_and_templates:
+            if render is None:
+                rename(entry)
+                continue
+            seen = dict(entry.labels) if seen is None else seen
+            try:
+                entry.assign(target, render(seen, entry.line, entry.time))
+            except (TemplateError, ValueError) as error:
+                entry.fail("TemplateFormatErr", str(error))
+        return True
+
+    return stage
+
+
+def _decolorize(entry: Entry) -> bool:
+    entry.line = _COLOUR.sub(b"", entry.line)
+    return True
+
+
+def build_stage(tree: ast.Stage) -> Stage:  # noqa: PLR0911 - one return per kind
+    """The function of one stage. Raises ParseError for templates, patterns and addresses that are none."""
+    match tree:
+        case ast.LineFilter():
+            return _line_filter(tree)
+        case ast.LabelFilter():
+            return labels.condition(tree.condition)
+        case ast.LineFormat():
+            return _line_format(tree.template)
+        case ast.LabelFormat():
+            return _label_format(tree)
+        case ast.Decolorize():
+            return _decolorize
+        case ast.Drop():
+            return labels.drop(tree.names)
+        case ast.Keep():
+            return labels.keep(tree.names)
+        case _:
+            return parsers.parser(tree)
+
+
+def build(stages: Sequence[ast.Stage]) -> list[Stage]:
+    """The functions of all stages, in order."""
+    return [build_stage(stage) for stage in stages]

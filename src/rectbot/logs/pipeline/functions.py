@@ -1,0 +1,350 @@
+"""The functions of templates: Go's built-in ones, Loki's, and those of Sprig that Loki admits.
+
+Sources: https://pkg.go.dev/text/template#hdr-Functions and https://grafana.com/docs/loki/latest/query/template_functions/
+"""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import math
+import re
+import urllib.parse
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rectbot.logs.logql.regex import compile_
+from rectbot.logs.logql.units import format_number, parse_duration, parse_float, parse_size
+from rectbot.logs.pipeline import gotime
+
+_MOST = 1 << 20  # characters that repeat, indent and the like may make
+
+
+@dataclass(frozen=True)
+class Function:
+    """`run(*arguments)`; with `with_scope` the scope of the template comes first."""
+
+    run: Callable[..., Any]
+    with_scope: bool = False
+
+
+def show(value: Any) -> str:  # noqa: PLR0911
+    """A value as a template prints it."""
+    if isinstance(value, str):
+        return value
+    if value is None:
+        return "<no value>"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float):
+        return go_float(value)
+    if isinstance(value, gotime.Time):
+        return gotime.default_format(value)
+    if isinstance(value, dict):
+        return "map[" + " ".join(f"{key}:{show(value[key])}" for key in sorted(value)) + "]"
+    if isinstance(value, list):
+        return "[" + " ".join(show(item) for item in value) + "]"
+    return str(value)
+
+
+def go_float(value: float) -> str:
+    """A float as Go's %v prints it: %g with the shortest digits, an exponent from 1e21 on."""
+    if math.isnan(value) or math.isinf(value) or 1e-4 <= abs(value) < 1e21 or value == 0:
+        return format_number(value)
+    mantissa, _, exponent = f"{value!r}".partition("e")
+    if not exponent:
+        mantissa, _, exponent = f"{value:.17e}".partition("e")
+        mantissa = repr(float(mantissa))
+    return f"{mantissa.removesuffix('.0')}e{int(exponent):+03d}"
+
+
+def truth(value: Any) -> bool:
+    """Whether a value is not its type's zero."""
+    return bool(value)
+
+
+def _int(value: Any) -> int:
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, int | float):
+        return int(value)
+    try:
+        return int(str(value), 0)
+    except ValueError:
+        return int(_float(value))
+
+
+def _float(value: Any) -> float:
+    if isinstance(value, int | float):
+        return float(value)
+    try:
+        return parse_float(str(value))
+    except ValueError:
+        return 0.0
+
+
+def _bounded(text: str) -> str:
+    if len(text) > _MOST:
+        raise ValueError("the result is too long")
+    return text
+
+
+def _divide(a: Any, b: Any) -> int:
+    divisor = _int(b)
+    if divisor == 0:
+        raise ValueError("runtime error: integer divide by zero")
+    quotient = abs(_int(a)) // abs(divisor)
+    return quotient if (_int(a) < 0) == (divisor < 0) else -quotient
+
+
+def _modulo(a: Any, b: Any) -> int:
+    return _int(a) - _divide(a, b) * _int(b)
+
+
+def _round(value: Any, places: Any, half: Any = 0.5) -> float:
+    scale = 10.0 ** _int(places)
+    scaled = _float(value) * scale
+    whole, fraction = math.floor(abs(scaled)), abs(scaled) - math.floor(abs(scaled))
+    rounded = whole + 1 if fraction >= _float(half) else whole
+    return math.copysign(rounded / scale, scaled)
+
+
+def _trunc(length: Any, text: Any) -> str:
+    count, raw = _int(length), show(text).encode()
+    if count < 0:
+        return raw[count:].decode(errors="replace") if len(raw) + count > 0 else show(text)
+    return raw[:count].decode(errors="replace")
+
+
+def _substr(start: Any, end: Any, text: Any) -> str:
+    first, last, raw = _int(start), _int(end), show(text).encode()
+    if first < 0:
+        return raw[: max(last, 0)].decode(errors="replace")
+    return (raw[first:] if last < 0 or last > len(raw) else raw[first:last]).decode(errors="replace")
+
+
+def _replacement(text: str) -> Callable[[Any], str]:
+    def expand(match: Any) -> str:
+        def group(reference: re.Match[str]) -> str:
+            if reference[0] == "$$":
+                return "$"
+            name = reference[1] or reference[2]
+            try:
+                found = match.group(int(name) if name.isdigit() else name)
+            except (IndexError, KeyError):
+                return ""
+            return found or ""
+
+        return re.sub(r"\$\$|\$\{(\w+)\}|\$(\w+)", group, text)
+
+    return expand
+
+
+def replace_all(pattern: str, text: str, replacement: str) -> str:
+    """Go's ReplaceAllString: $1 and ${name} in the replacement stand for groups."""
+    return _bounded(str(compile_(pattern).sub(_replacement(replacement), text)))
+
+
+def expand(match: Any, template: str) -> str:
+    """What a replacement text means for one match."""
+    return _replacement(template)(match)
+
+
+def _format(layout: Any, *arguments: Any) -> str:
+    values = list(arguments)
+    used = 0
+
+    def verb(match: re.Match[str]) -> str:
+        nonlocal used
+        flags, width, precision, kind = match.groups()
+        if kind == "%":
+            return "%"
+        if used >= len(values):
+            return f"%!{kind}(MISSING)"
+        value = values[used]
+        used += 1
+        return _verb(flags, min(int(width or 0), _MOST), precision, kind, value)
+
+    text = re.sub(r"%([-+ #0]*)(\d*)(?:\.(\d*))?([a-zA-Z%])", verb, show(layout))
+    extra = ", ".join(f"{type(value).__name__}={show(value)}" for value in values[used:])
+    return _bounded(f"{text}%!(EXTRA {extra})" if extra else text)
+
+
+def _verb(flags: str, width: int, precision: str | None, kind: str, value: Any) -> str:
+    digits = min(int(precision or 0), 1000) if precision is not None else None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if kind in "sv":
+        text = show(value) if digits is None or kind == "v" else show(value)[:digits]
+    elif kind == "q":
+        text = json.dumps(show(value), ensure_ascii=False)
+    elif kind in "dxXob" and isinstance(value, int):
+        text = format(value, ("+" if "+" in flags else "") + kind)
+    elif kind in "feEgG" and isinstance(value, float):
+        default = 6 if kind in "feE" else None
+        places = digits if digits is not None else default
+        text = go_float(value) if places is None else format(value, f"{'+' if '+' in flags else ''}.{places}{kind}")
+    elif kind in "xX" and isinstance(value, str):
+        text = value.encode().hex() if kind == "x" else value.encode().hex().upper()
+    elif kind == "t" and isinstance(value, bool):
+        text = show(value)
+    elif kind in "cU" and isinstance(value, int):
+        text = chr(value) if kind == "c" else f"U+{value:04X}"
+    else:
+        names = {str: "string", int: "int", float: "float64", bool: "bool"}
+        return f"%!{kind}({names.get(type(value), type(value).__name__)}={show(value)})"
+    if "-" in flags:
+        return text.ljust(width)
+    if "0" in flags and number:
+        sign = text[0] if text[:1] in "+-" and text else ""
+        return sign + text[len(sign) :].rjust(width - len(sign), "0")
+    return text.rjust(width)
+
+
+def _index(data: Any, *keys: Any) -> Any:
+    for key in keys:
+        if isinstance(data, dict):
+            data = data.get(key, "")
+        elif isinstance(data, str):
+            data = data.encode()[_int(key)]
+        else:
+            data = data[_int(key)]
+    return data
+
+
+def _equal(first: Any, *others: Any) -> bool:
+    return any(first == other for other in others)
+
+
+def _align(left: bool) -> Callable[[Any, Any], str]:
+    def align(count: Any, text: Any) -> str:
+        width, value = max(0, min(_int(count), _MOST)), show(text)
+        if left:
+            return value[:width].ljust(width)
+        return value[len(value) - width :] if len(value) >= width else value.rjust(width)
+
+    return align
+
+
+def _b64decode(text: Any) -> str:
+    try:
+        return base64.b64decode(show(text) + "=" * (-len(show(text)) % 4), validate=True).decode(errors="replace")
+    except ValueError as error:
+        return str(error)
+
+
+def _indent(count: Any, text: Any) -> str:
+    pad = " " * min(_int(count), 1000)
+    return _bounded(pad + show(text).replace("\n", "\n" + pad))
+
+
+def _compare(test: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def compare(a: Any, b: Any) -> bool:
+        if isinstance(a, str) != isinstance(b, str):
+            raise ValueError("incompatible types for comparison")
+        return test(a, b)
+
+    return compare
+
+
+def _seconds(text: Any) -> float:
+    return parse_duration(show(text)) / 1e9
+
+
+_PLAIN: dict[str, Callable[..., Any]] = {
+    # Go's own
+    "and": lambda *values: values[-1],
+    "or": lambda *values: values[-1],
+    "not": lambda value: not truth(value),
+    "len": lambda value: len(value.encode() if isinstance(value, str) else value),
+    "index": _index,
+    "slice": lambda data, *ends: data[slice(*[_int(end) for end in ends])] if len(ends) > 1 else data[_int(ends[0]) :],
+    "print": lambda *values: "".join(show(value) for value in values),
+    "println": lambda *values: " ".join(show(value) for value in values) + "\n",
+    "printf": _format,
+    "html": lambda value: html.escape(show(value)).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
+    "urlquery": lambda value: urllib.parse.quote_plus(show(value)),
+    "js": lambda value: json.dumps(show(value))[1:-1],
+    "eq": _equal,
+    "ne": lambda a, b: a != b,
+    "lt": _compare(lambda a, b: a < b),
+    "le": _compare(lambda a, b: a <= b),
+    "gt": _compare(lambda a, b: a > b),
+    "ge": _compare(lambda a, b: a >= b),
+    # Loki's
+    "ToLower": lambda text: show(text).lower(),
+    "ToUpper": lambda text: show(text).upper(),
+    "Replace": lambda text, old, new, count: _bounded(show(text).replace(old, new, _int(count))),
+    "Trim": lambda text, cut: show(text).strip(cut),
+    "TrimLeft": lambda text, cut: show(text).lstrip(cut),
+    "TrimRight": lambda text, cut: show(text).rstrip(cut),
+    "TrimPrefix": lambda text, prefix: show(text).removeprefix(prefix),
+    "TrimSuffix": lambda text, suffix: show(text).removesuffix(suffix),
+    "TrimSpace": lambda text: show(text).strip(),
+    "regexReplaceAll": lambda pattern, text, new: replace_all(pattern, show(text), show(new)),
+    "regexReplaceAllLiteral": lambda pattern, text, new: _bounded(
+        compile_(pattern).sub(lambda _: show(new), show(text))
+    ),
+    "count": lambda pattern, text: sum(1 for _ in compile_(pattern).finditer(show(text))),
+    "urldecode": lambda text: urllib.parse.unquote_plus(show(text)),
+    "urlencode": lambda text: urllib.parse.quote_plus(show(text)),
+    "bytes": lambda text: float(parse_size(show(text))),
+    "duration": _seconds,
+    "duration_seconds": _seconds,
+    "alignLeft": _align(left=True),
+    "alignRight": _align(left=False),
+    "b64dec": _b64decode,
+    "b64enc": lambda text: base64.b64encode(show(text).encode()).decode(),
+    # Sprig's
+    "lower": lambda text: show(text).lower(),
+    "upper": lambda text: show(text).upper(),
+    "title": lambda text: re.sub(r"(?<!\w)\w", lambda match: match[0].upper(), show(text)),
+    "trunc": _trunc,
+    "substr": _substr,
+    "contains": lambda part, text: show(part) in show(text),
+    "hasPrefix": lambda part, text: show(text).startswith(show(part)),
+    "hasSuffix": lambda part, text: show(text).endswith(show(part)),
+    "indent": _indent,
+    "nindent": lambda count, text: "\n" + _indent(count, text),
+    "replace": lambda old, new, text: _bounded(show(text).replace(show(old), show(new))),
+    "repeat": lambda count, text: _bounded(show(text) * min(_int(count), _MOST // max(1, len(show(text))) + 1)),
+    "trim": lambda text: show(text).strip(),
+    "trimAll": lambda cut, text: show(text).strip(show(cut)),
+    "trimPrefix": lambda part, text: show(text).removeprefix(show(part)),
+    "trimSuffix": lambda part, text: show(text).removesuffix(show(part)),
+    "int": _int,
+    "float64": _float,
+    "add": lambda *values: sum(_int(value) for value in values),
+    "sub": lambda a, b: _int(a) - _int(b),
+    "mul": lambda *values: math.prod(_int(value) for value in values),
+    "div": _divide,
+    "mod": _modulo,
+    "addf": lambda *values: sum(_float(value) for value in values),
+    "subf": lambda first, *rest: _float(first) - sum(_float(value) for value in rest),
+    "mulf": lambda *values: math.prod(_float(value) for value in values),
+    "divf": lambda first, *rest: _float(first) / math.prod(_float(value) for value in rest),
+    "max": lambda *values: max(_int(value) for value in values),
+    "min": lambda *values: min(_int(value) for value in values),
+    "maxf": lambda *values: max(_float(value) for value in values),
+    "minf": lambda *values: min(_float(value) for value in values),
+    "ceil": lambda value: float(math.ceil(_float(value))),
+    "floor": lambda value: float(math.floor(_float(value))),
+    "round": _round,
+    "fromJson": lambda text: json.loads(show(text)),
+    "default": lambda fallback, value="": value if truth(value) else fallback,
+    # Times
+    "now": gotime.now,
+    "date": lambda layout, time: gotime.format_time(show(layout), gotime.as_time(time)),
+    "toDate": lambda layout, text: gotime.parse_time(show(layout), show(text), "UTC"),
+    "toDateInZone": lambda layout, zone, text: gotime.parse_time(show(layout), show(text), show(zone)),
+    "unixEpoch": lambda time: str(gotime.as_time(time).nanoseconds // 10**9),
+    "unixEpochMillis": lambda time: str(gotime.as_time(time).nanoseconds // 10**6),
+    "unixEpochNanos": lambda time: str(gotime.as_time(time).nanoseconds),
+    "unixToTime": lambda text: gotime.from_epoch(show(text)),
+}
+
+FUNCTIONS = {name: Function(run) for name, run in _PLAIN.items()} | {
+    "__line__": Function(lambda scope: scope["line"].decode(errors="replace"), with_scope=True),
+    "__timestamp__": Function(lambda scope: gotime.Time(scope["time"]), with_scope=True),
+}

@@ -1,0 +1,144 @@
+"""From a push to what the store takes: limits, the service's name, order, duplicates."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+from rectbot.logs.store.index import Index, stream_key
+from rectbot.logs.store.limits import Limits
+from rectbot.logs.store.store import Store
+
+Metadata = dict[str, str]
+Pushed = tuple[Metadata, list[int], list[str], dict[int, Metadata]]
+Batch = tuple[str, list[int], list[str], dict[int, Metadata]]
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
+# Where Loki looks for the name of the service that a stream comes from.
+_SERVICE = (
+    *("service", "app", "application", "app_name", "name", "app_kubernetes_io_name", "container", "container_name"),
+    *("k8s_container_name", "component", "workload", "job", "k8s_job_name"),
+)
+
+
+class RejectedError(Exception):
+    """Some lines were not taken: `str` is Loki's answer, with status 400, or 429 for too many streams."""
+
+    status = 400
+
+
+def show(labels: Metadata) -> str:
+    """Labels as Loki writes them into messages."""
+    return "{" + ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items())) + "}"
+
+
+class Ingest:
+    """Checks pushes for one store."""
+
+    def __init__(self, store: Store) -> None:
+        self.limits: Limits = store.limits
+        self.index: Index = store.index
+        self.store = store
+        self._keys: dict[tuple[tuple[str, str], ...], str] = {}
+        self.lines = self.bytes = self.rejected = 0
+
+    def batches(self, pushed: Iterable[Pushed]) -> tuple[list[Batch], RejectedError | None]:
+        """What the store should take, and the last complaint about what it should not."""
+        batches: list[Batch] = []
+        complaint: RejectedError | None = None
+        for labels, times, lines, metadata in pushed:
+            if not times:
+                continue
+            try:
+                key = self._key(labels)
+            except RejectedError as error:
+                complaint = error
+                self.rejected += len(times)
+                continue
+            if self._all_good(times, lines):
+                batches.append((key, times, lines, metadata))
+            else:
+                good_times, good_lines, fields, problem = self._good_ones(labels, times, lines, metadata)
+                complaint = problem or complaint
+                if good_times:
+                    batches.append((key, good_times, good_lines, fields))
+        self.lines += sum(len(batch[1]) for batch in batches)
+        self.bytes += sum(sum(map(len, batch[2])) for batch in batches)
+        return batches, complaint
+
+    def _key(self, labels: Metadata) -> str:
+        pairs = tuple(labels.items())
+        key = self._keys.get(pairs)
+        if key is None:
+            self._check_labels(labels)
+            full = labels
+            if "service_name" not in labels:
+                name = next((labels[name] for name in _SERVICE if labels.get(name)), "unknown_service")
+                full = {**labels, "service_name": name}
+            if len(self.index) >= self.limits.streams:
+                error = RejectedError(
+                    f"maximum active stream limit exceeded when trying to create stream {show(labels)}"
+                )
+                error.status = 429
+                raise error
+            if len(self._keys) > 10_000:
+                self._keys.clear()
+            key = self._keys[pairs] = stream_key({name: value for name, value in full.items() if value})
+        return key
+
+    def _check_labels(self, labels: Metadata) -> None:
+        limits, shown = self.limits, show(labels)
+        if not labels:
+            raise RejectedError("error at least one label pair is required per stream")
+        if len(labels) > limits.label_names:
+            raise RejectedError(f"entry for stream '{shown}' has {len(labels)} label names; limit {limits.label_names}")
+        for name, value in labels.items():
+            if not _NAME.fullmatch(name):
+                raise RejectedError(f"error parsing labels {shown}: invalid label name {name!r}")
+            if len(name) > limits.label_name_length:
+                raise RejectedError(f"stream '{shown}' has label name too long: '{name}'")
+            if len(value) > limits.label_value_length:
+                raise RejectedError(f"stream '{shown}' has label value too long: '{value[:200]}'")
+
+    def _bounds(self) -> tuple[int, int]:
+        return self.store.oldest(), time.time_ns() + int(self.limits.ahead_seconds * 1e9)
+
+    def _all_good(self, times: list[int], lines: list[str]) -> bool:
+        """In strict order of time, so that nothing is there twice, and within the limits: the usual case."""
+        oldest, newest = self._bounds()
+        ordered = sorted(set(times))
+        return ordered == times and oldest <= times[0] and times[-1] <= newest and self._short(max(lines, key=len))
+
+    def _short(self, line: str) -> bool:
+        limit = self.limits.line_bytes
+        return len(line) * 4 <= limit or len(line.encode(errors="replace")) <= limit
+
+    def _good_ones(
+        self, labels: Metadata, times: list[int], lines: list[str], metadata: dict[int, Metadata]
+    ) -> tuple[list[int], list[str], dict[int, Metadata], RejectedError | None]:
+        oldest, newest = self._bounds()
+        complaint: RejectedError | None = None
+        seen: set[tuple[int, str]] = set()
+        kept: list[int] = []
+        for index in sorted(range(len(times)), key=times.__getitem__):
+            at, line = times[index], lines[index]
+            problem = ""
+            if not oldest <= at <= newest:
+                shown = datetime.fromtimestamp(max(-(2**31), min(at // 10**9, 2**32)), UTC).isoformat()
+                problem = (
+                    f"entry for stream '{show(labels)}' has timestamp too {'new' if at > newest else 'old'}: {shown}"
+                )
+            elif not self._short(line):
+                problem = (
+                    f"Max entry size '{self.limits.line_bytes}' bytes exceeded for stream '{show(labels)}' "
+                    f"while adding an entry with length '{len(line.encode(errors='replace'))}' bytes"
+                )
+            if problem:
+                complaint = RejectedError(problem)
+                self.rejected += 1
+            elif (at, line) not in seen:
+                seen.add((at, line))
+                kept.append(index)
+        fields = {place: metadata[index] for place, index in enumerate(kept) if index in metadata}
+        return [times[index] for index in kept], [lines[index] for index in kept], fields, complaint

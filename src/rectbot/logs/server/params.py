@@ -1,0 +1,106 @@
+"""Parameters of requests, read as Loki reads them."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Mapping
+from datetime import datetime
+
+from rectbot.logs.logql.errors import LimitError, QueryError
+from rectbot.logs.logql.units import parse_duration
+from rectbot.logs.store.limits import Limits
+
+_HOUR = 3600 * 10**9
+Params = Mapping[str, str]
+
+
+def parse_time(text: str) -> int:
+    """Nanoseconds since 1970 from seconds (with a fraction, or up to ten digits), nanoseconds, or RFC 3339."""
+    try:
+        if re.fullmatch(r"-?\d+", text):
+            return int(text) * (10**9 if len(text) <= 10 else 1)
+        if re.fullmatch(r"-?(\d+\.\d*|\.\d+|\d+(\.\d*)?[eE][+-]?\d+)", text):
+            return round(float(text) * 1000) * 10**6
+        match = re.fullmatch(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|z|[+-]\d\d:\d\d)", text)
+        if match is None:
+            raise ValueError
+        whole = datetime.fromisoformat(match[1] + ("+00:00" if match[3] in "Zz" else match[3]))
+        return int(whole.timestamp()) * 10**9 + int((match[2] or "0").ljust(9, "0"))
+    except (ValueError, OverflowError):
+        raise QueryError(f"could not parse 'time' parameter: cannot parse \"{text}\" to a valid timestamp") from None
+
+
+def time_range(params: Params) -> tuple[int, int]:
+    """start and end; without them the last hour, or `since`."""
+    now = time.time_ns()
+    end = parse_time(params["end"]) if params.get("end") else now
+    since = _duration(params["since"], "since") if params.get("since") else _HOUR
+    start = parse_time(params["start"]) if params.get("start") else min(end, now) - since
+    return start, end
+
+
+def _duration(text: str, name: str) -> int:
+    try:
+        if re.fullmatch(r"\d+(\.\d*)?|\.\d+", text):
+            return int(float(text) * 1e9)
+        return parse_duration(text, calendar=True)
+    except (ValueError, OverflowError):
+        raise QueryError(f"could not parse '{name}' parameter: cannot parse \"{text}\" to a valid duration") from None
+
+
+def integer(params: Params, name: str, default: int) -> int:
+    """A whole number."""
+    text = params.get(name)
+    try:
+        return default if not text else int(text)
+    except ValueError:
+        raise QueryError(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
+
+
+def entry_limit(params: Params, limits: Limits) -> int:
+    """How many lines a query may return."""
+    limit = integer(params, "limit", 100)
+    if limit <= 0:
+        raise QueryError("limit must be a positive value")
+    if limit > limits.query_entries:
+        raise LimitError(
+            "max entries limit per query exceeded, "
+            f"limit > max_entries_limit_per_query ({limit} > {limits.query_entries})"
+        )
+    return limit
+
+
+def newest_first(params: Params) -> bool:
+    """The direction of a log query."""
+    direction = params.get("direction") or "backward"
+    if direction.lower() not in ("forward", "backward"):
+        raise QueryError(f"invalid direction '{direction}'")
+    return direction.lower() == "backward"
+
+
+def steps(params: Params, start: int, end: int, limits: Limits) -> list[int]:
+    """The points in time of a range query: from start to end by step."""
+    text = params.get("step")
+    step = _duration(text, "step") if text else max(1, math.ceil((end - start) / 250e9)) * 10**9
+    if step <= 0:
+        raise QueryError("zero or negative query resolution step widths are not accepted. Try a positive integer")
+    if (end - start) // step > limits.query_steps:
+        raise QueryError(
+            f"exceeded maximum resolution of {limits.query_steps:,} points per time series. "
+            "Try increasing the value of the step parameter"
+        )
+    return list(range(start, end + 1, step))
+
+
+def check_range(start: int, end: int, limits: Limits) -> None:
+    """Raises QueryError for a time that is none or longer than allowed."""
+    if end < start:
+        raise QueryError("end timestamp must not be before or equal to start time")
+    if end - start > limits.query_length_seconds * 1e9:
+        hours = (end - start) / _HOUR
+        raise LimitError(
+            f"the query time range exceeds the limit (query length: {hours:.0f}h0m0s, "
+            f"limit: {limits.query_length_seconds / 3600:.0f}h0m0s)"
+        )

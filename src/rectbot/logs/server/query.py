@@ -1,0 +1,98 @@
+"""`query` and `query_range`: from parameters to the body of the answer. Runs in a thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+
+from rectbot.logs.engine.context import Context
+from rectbot.logs.engine.logs import by_stream, select
+from rectbot.logs.engine.metrics import Evaluator
+from rectbot.logs.engine.ranges import Series
+from rectbot.logs.logql import ast
+from rectbot.logs.logql.errors import LimitError, QueryError
+from rectbot.logs.logql.parse import parse
+from rectbot.logs.logql.units import format_number
+from rectbot.logs.server import params as read
+from rectbot.logs.server.params import Params
+from rectbot.logs.store.store import MovedError, Store
+
+_NO_LOGS = "log queries are not supported as an instant query type, please change your query to a range query type"
+Answer = dict[str, Any]
+T = TypeVar("T")
+
+
+def again(run: Callable[[], T]) -> T:
+    """Runs again when a chunk was moved by compaction meanwhile."""
+    for _ in range(20):
+        try:
+            return run()
+        except MovedError:
+            continue
+    raise QueryError("the store changed too quickly to be read; try again")
+
+
+def seconds(nanoseconds: int) -> float | int:
+    """A time as Prometheus' API gives it: seconds, with milliseconds if there are any."""
+    milliseconds = nanoseconds // 10**6
+    return milliseconds // 1000 if milliseconds % 1000 == 0 else milliseconds / 1000
+
+
+def _limited(series: Series, context: Context) -> Series:
+    if len(series) > context.limits.query_series:
+        raise LimitError(f"maximum of series ({context.limits.query_series}) reached for a single query")
+    return series
+
+
+def instant(store: Store, params: Params, context: Context) -> Answer:
+    """Answers `/loki/api/v1/query`. Raises QueryError."""
+    tree = parse(params.get("query", ""))
+    if isinstance(tree, ast.Logs):
+        raise QueryError(_NO_LOGS)
+    at = read.parse_time(params["time"]) if params.get("time") else read.time_range({})[1]
+    result = Evaluator(store, [at], context).evaluate(tree)
+    if isinstance(result, float | int):
+        return {"resultType": "scalar", "result": [seconds(at), format_number(result)]}
+    vector = [
+        {"metric": dict(labels), "value": [seconds(at), format_number(row[0])]}
+        for labels, row in _limited(result, context).items()
+        if row[0] is not None
+    ]
+    return {"resultType": "vector", "result": vector}
+
+
+def ranged(store: Store, params: Params, context: Context) -> Answer:
+    """Answers `/loki/api/v1/query_range`. Raises QueryError."""
+    tree = parse(params.get("query", ""))
+    start, end = read.time_range(params)
+    read.check_range(start, end, context.limits)
+    if isinstance(tree, ast.Logs):
+        limit, newest = read.entry_limit(params, context.limits), read.newest_first(params)
+        entries = select(store, tree, start, end, limit, context, newest=newest)
+        return {"resultType": "streams", "result": by_stream(entries)}
+    points = read.steps(params, start, end, context.limits)
+    result = Evaluator(store, points, context).evaluate(tree)
+    series: Series = result if isinstance(result, dict) else {(): [float(result)] * len(points)}
+    return {"resultType": "matrix", "result": _matrix(_limited(series, context), points)}
+
+
+def _matrix(series: Series, points: Sequence[int]) -> list[Answer]:
+    times = [seconds(point) for point in points]
+    return [
+        {
+            "metric": dict(labels),
+            "values": [
+                [time, format_number(value)] for time, value in zip(times, row, strict=True) if value is not None
+            ],
+        }
+        for labels, row in sorted(series.items())
+    ]
+
+
+def body(store: Store, run: Callable[[Store, Params, Context], Answer], params: Params, context: Context) -> bytes:
+    """The whole answer as JSON. Raises QueryError."""
+    data = again(lambda: run(store, params, context))
+    data["stats"] = context.stats()
+    return msgspec.json.encode({"status": "success", "data": data})

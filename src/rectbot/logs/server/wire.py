@@ -1,0 +1,180 @@
+"""Push bodies: Loki's JSON, and its protobuf in a snappy block.
+
+Sources: https://grafana.com/docs/loki/latest/reference/loki-http-api/#ingest-logs, pkg/push/push.proto,
+https://protobuf.dev/programming-guides/encoding/. The two messages are small enough to be read by hand.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import Any
+
+import msgspec
+
+from rectbot.logs.logql.strings import unquote
+
+Metadata = dict[str, str]
+
+
+class WireError(Exception):
+    """The body is not what it should be."""
+
+
+class PushedStream(msgspec.Struct):
+    """A stream of a push. A value is [nanoseconds as text, line] or [nanoseconds, line, structured metadata]."""
+
+    stream: dict[str, str]
+    values: list[list[Any]]
+
+
+class _Push(msgspec.Struct):
+    streams: list[PushedStream]
+
+
+_JSON = msgspec.json.Decoder(_Push)
+
+
+def from_json(body: bytes) -> Iterator[tuple[Metadata, list[int], list[str], dict[int, Metadata]]]:
+    """Labels, times, lines and structured metadata of each stream. Raises WireError."""
+    try:
+        push = _JSON.decode(body)
+        for stream in push.streams:
+            values = stream.values
+            metadata = {}
+            if set(map(len, values)) - {2}:
+                metadata = {index: _metadata(value) for index, value in enumerate(values) if len(value) != 2}
+            times, lines = [int(value[0]) for value in values], [value[1] for value in values]
+            if set(map(type, lines)) - {str} or {type(value[0]) for value in values} - {str}:
+                raise WireError("a value must be a list of two strings")
+            yield stream.stream, times, lines, {index: fields for index, fields in metadata.items() if fields}
+    except msgspec.DecodeError as error:
+        raise WireError(str(error)) from None
+    except (ValueError, TypeError, IndexError, UnicodeError, RecursionError):
+        raise WireError("a value must be a list of two strings: nanoseconds since 1970, and the line") from None
+
+
+def _metadata(value: list[Any]) -> Metadata:
+    if len(value) != 3 or not isinstance(value[2], dict):
+        raise WireError("a value has two or three parts, and the third is an object of structured metadata")
+    if not all(isinstance(text, str) for text in value[2].values()):
+        raise WireError("structured metadata must be text")
+    return value[2]
+
+
+def _unpacked(body: bytes, most: int) -> bytes:
+    import cramjam  # noqa: PLC0415 - only clients that speak protobuf need it
+
+    size, _ = _varint(body, 0)
+    if size > most:
+        raise WireError(f"the body unpacks to {size} bytes, more than {most}")
+    try:
+        return bytes(cramjam.snappy.decompress_raw(body))
+    except cramjam.DecompressionError as error:
+        raise WireError(f"snappy: {error}") from None
+
+
+def from_protobuf(body: bytes, most: int) -> Iterator[tuple[Metadata, list[int], list[str], dict[int, Metadata]]]:
+    """The same from a PushRequest in a snappy block of at most `most` bytes unpacked. Raises WireError."""
+    for field, content in _fields(_unpacked(body, most)):
+        if field != 1:
+            continue
+        labels: Metadata = {}
+        times, lines, metadata = list[int](), list[str](), dict[int, Metadata]()
+        for part, value in _fields(_bytes(content)):
+            if part == 1:
+                labels = parse_labels(_text(value))
+            elif part == 2:
+                time, line, fields = _entry(_bytes(value))
+                if fields:
+                    metadata[len(times)] = fields
+                times.append(time)
+                lines.append(line)
+        yield labels, times, lines, metadata
+
+
+def _entry(body: bytes) -> tuple[int, str, Metadata]:
+    time, line, metadata = 0, "", dict[str, str]()
+    for field, content in _fields(body):
+        if field == 1:
+            parts = {part: number for part, number in _fields(_bytes(content)) if isinstance(number, int)}
+            seconds = parts.get(1, 0)
+            time = (seconds - (1 << 64) if seconds >> 63 else seconds) * 10**9 + parts.get(2, 0)
+        elif field == 2:
+            line = _text(content)
+        elif field == 3:
+            pair = {part: _text(text) for part, text in _fields(_bytes(content)) if isinstance(text, bytes)}
+            metadata[pair.get(1, "")] = pair.get(2, "")
+    return time, line, metadata
+
+
+def _bytes(value: int | bytes) -> bytes:
+    if isinstance(value, int):
+        raise WireError("protobuf: a message was expected")
+    return value
+
+
+def _text(value: int | bytes) -> str:
+    return _bytes(value).decode(errors="replace")
+
+
+def _varint(body: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while shift < 70:
+        if position >= len(body):
+            break
+        byte = body[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+    raise WireError("protobuf: a number does not end")
+
+
+def _fields(body: bytes) -> Iterator[tuple[int, int | bytes]]:
+    position = 0
+    while position < len(body):
+        tag, position = _varint(body, position)
+        kind = tag & 7
+        if kind == 0:
+            number, position = _varint(body, position)
+            yield tag >> 3, number
+            continue
+        if kind == 2:
+            size, position = _varint(body, position)
+        elif kind in (1, 5):
+            size = 8 if kind == 1 else 4
+        else:
+            raise WireError("protobuf: a field of unknown kind")
+        if position + size > len(body):
+            raise WireError("protobuf: a field ends behind the body")
+        if kind == 2:
+            yield tag >> 3, body[position : position + size]
+        position += size
+
+
+_PAIR = re.compile(r'\s*([a-zA-Z_][a-zA-Z0-9_]*)\s*=\s*("(?:[^"\\]|\\.)*"|`[^`]*`)\s*(,|\}\s*\Z)')
+
+
+@lru_cache(maxsize=1024)
+def _pairs(text: str) -> tuple[tuple[str, str], ...]:
+    body = text.strip()
+    if body.replace(" ", "") == "{}":
+        return ()
+    position, found, end = 1, list[tuple[str, str]](), ""
+    while body[:1] == "{" and (match := _PAIR.match(body, position)) is not None:
+        found.append((match[1], unquote(match[2])))
+        position, end = match.end(), match[3]
+        if end != ",":
+            return tuple(found)
+    raise WireError(f"error parsing labels {text}")
+
+
+def parse_labels(text: str) -> Metadata:
+    """Labels as Prometheus writes them: `{name="value", ...}`. Raises WireError."""
+    try:
+        return dict(_pairs(text))
+    except ValueError:
+        raise WireError(f"error parsing labels {text}") from None

@@ -1,0 +1,159 @@
+"""The SQLite file: one table, whose rows stand for themselves, so that whatever can be read is worth reading.
+
+Durability: WAL mode with synchronous=FULL. A commit that returned is on the disk; kill -9 and power cuts lose nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from rectbot.errors import RectbotError
+from rectbot.logs.store.chunk import Encoded
+from rectbot.logs.store.index import ChunkRef
+from rectbot.logs.store.wal import committed_frames
+
+log = logging.getLogger(__name__)
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS chunk (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    labels TEXT NOT NULL,
+    first INTEGER NOT NULL, last INTEGER NOT NULL, lines INTEGER NOT NULL, size INTEGER NOT NULL,
+    stored INTEGER NOT NULL,
+    index_ BLOB NOT NULL, text BLOB NOT NULL
+);
+CREATE TABLE IF NOT EXISTS deletion (
+    id INTEGER PRIMARY KEY AUTOINCREMENT, query TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL,
+    created INTEGER NOT NULL, status TEXT NOT NULL
+);
+"""
+_COLUMNS = "id, labels, first, last, lines, size, stored"
+_INSERT = "INSERT INTO chunk (labels, first, last, lines, size, stored, index_, text) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+
+
+def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
+    """A connection with little memory of its own. Raises sqlite3.Error."""
+    connection = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False, cached_statements=32)
+    connection.execute("PRAGMA cache_size = -1024")
+    if write:
+        connection.execute("PRAGMA page_size = 8192")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA wal_autocheckpoint = 8192")  # 64 MB, should the checkpoints in the background lag
+        connection.executescript(_SCHEMA)
+    else:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+class Database:
+    """Reads from any thread; writes from one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "logs.db"
+        self.damage: list[str] = []
+        self._readers = threading.local()
+        self._all: list[sqlite3.Connection] = []
+        self._lock = threading.Lock()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self.found = self._open()
+        except (sqlite3.Error, OSError) as error:
+            raise RectbotError(f"{self.path}: the log store cannot be opened ({error})") from None
+
+    def _open(self) -> list[tuple[str, ChunkRef]]:
+        self.writer = sqlite3.connect(":memory:")
+        frames, damage = committed_frames(self.path)
+        try:
+            self.writer.close()
+            self.writer = connect(self.path, write=True)
+            _, recovered, _ = self.writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+            if not damage and recovered < frames:
+                damage = f"frame {recovered + 1} of {frames} is damaged"
+            rows = list(self._rows(self.writer))
+        except sqlite3.DatabaseError as error:
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
+            if code not in (
+                sqlite3.SQLITE_CORRUPT,
+                sqlite3.SQLITE_NOTADB,
+            ):  # locked, read-only, full: nothing is damaged
+                raise
+            rows = self._salvage(error)
+        if damage:
+            self._damaged(f"{self.path}-wal: {damage}; what stood behind it is lost, the rest is served")
+        return rows
+
+    def _damaged(self, what: str) -> None:
+        self.damage.append(what)
+        log.error("damaged: %s", what)
+
+    @staticmethod
+    def _rows(connection: sqlite3.Connection, where: str = "") -> Iterator[tuple[str, ChunkRef]]:
+        query = f"SELECT {_COLUMNS} FROM chunk {where} ORDER BY id"  # noqa: S608 - our own words
+        for row, labels, first, last, lines, size, stored in connection.execute(query):
+            yield labels, ChunkRef(first, last, row, lines, size, stored)
+
+    def _salvage(self, error: Exception) -> list[tuple[str, ChunkRef]]:
+        """Copies what can be read to a new file, and keeps the damaged one beside it."""
+        self.writer.close()
+        aside = self.path.with_name(f"logs.db.damaged-{time.strftime('%Y%m%dT%H%M%S')}-{time.time_ns() % 1000:03d}")
+        from rectbot.logs.store.salvage import salvage  # noqa: PLC0415 - needed on bad days only
+
+        for suffix in ("", "-wal", "-shm"):
+            old = self.path.with_name(self.path.name + suffix)
+            if old.exists():
+                old.rename(aside.with_name(aside.name + suffix))
+        self.writer = connect(self.path, write=True)
+        saved, lost = salvage(aside, self.writer)
+        self._damaged(
+            f"{aside} ({error}): {saved} chunks were saved to {self.path}, "
+            f"{lost or 'an unknown number of'} could not be read"
+        )
+        return list(self._rows(self.writer))
+
+    def insert(self, chunks: list[tuple[str, Encoded]]) -> list[tuple[str, ChunkRef]]:
+        """Adds chunks, in the transaction that is open."""
+        refs = []
+        for labels, chunk in chunks:
+            stored = len(chunk.head) + len(chunk.text)
+            row = self.writer.execute(
+                _INSERT,
+                (labels, chunk.first, chunk.last, chunk.lines, chunk.size, stored, chunk.head, chunk.text),
+            ).lastrowid
+            assert row is not None
+            refs.append((labels, ChunkRef(chunk.first, chunk.last, row, chunk.lines, chunk.size, stored)))
+        return refs
+
+    def remove(self, rows: list[int]) -> None:
+        """Removes chunks, in the transaction that is open."""
+        self.writer.executemany("DELETE FROM chunk WHERE id = ?", [(row,) for row in rows])
+
+    def reader(self) -> sqlite3.Connection:
+        """This thread's connection for reading."""
+        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
+        if connection is None:
+            connection = self._readers.connection = connect(self.path)
+            with self._lock:
+                self._all.append(connection)
+        return connection
+
+    def read(self, row: int) -> tuple[bytes, bytes] | None:
+        """The blobs of a chunk (index, text); None when it is gone. Raises sqlite3.DatabaseError when damaged."""
+        found: tuple[bytes, bytes] | None = (
+            self.reader().execute("SELECT index_, text FROM chunk WHERE id = ?", (row,)).fetchone()
+        )
+        return found
+
+    def checkpoint(self) -> None:
+        """Moves what is in the write-ahead log into the file, as far as that holds up nobody."""
+        self.reader().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+
+    def close(self) -> None:
+        for connection in self._all:
+            connection.close()
+        self.writer.close()

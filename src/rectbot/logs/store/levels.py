@@ -1,0 +1,87 @@
+"""The level of a line, as Loki detects it: from labels, structured metadata, JSON or logfmt fields, else from words."""
+
+from __future__ import annotations
+
+import msgspec
+
+from rectbot.logs.pipeline.parsers import logfmt_pairs
+
+LABEL = "detected_level"
+FIELDS = ("level", "LEVEL", "Level", "severity", "SEVERITY", "Severity", "lvl", "LVL", "Lvl", "severity_text")
+_NAMES = {
+    "trace": "trace",
+    "trc": "trace",
+    "debug": "debug",
+    "dbg": "debug",
+    "info": "info",
+    "inf": "info",
+    "information": "info",
+    "warn": "warn",
+    "wrn": "warn",
+    "warning": "warn",
+    "error": "error",
+    "err": "error",
+    "critical": "critical",
+    "fatal": "fatal",
+}
+_WORDS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
+    ("info", (b"info", b"INFO")),
+    ("error", (b"err:", b"ERR:", b"error", b"ERROR")),
+    ("warn", (b"warn:", b"WARN:", b"warning", b"WARNING")),
+    ("critical", (b"CRITICAL:", b"critical:")),
+    ("debug", (b"debug:", b"DEBUG:")),
+)
+_FIELD_SET = frozenset(name.lower() for name in FIELDS)
+_Fields = msgspec.defstruct("_Fields", [(f"f{i}", msgspec.Raw, msgspec.Raw(b"")) for i in range(len(FIELDS))],
+                            rename={f"f{i}": name for i, name in enumerate(FIELDS)})  # fmt: skip
+_JSON = msgspec.json.Decoder(_Fields)
+
+
+def normalized(value: str) -> str:
+    """A level's usual name; what is none stays as it is."""
+    return _NAMES.get(value.lower(), value)
+
+
+def _from_json(line: bytes) -> str:
+    try:
+        fields = msgspec.structs.astuple(_JSON.decode(line))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    for raw in fields:
+        value = bytes(raw)
+        if value:
+            return value.strip(b'"').decode(errors="replace")
+    return ""
+
+
+def _from_logfmt(line: bytes) -> str:
+    for pair in logfmt_pairs(line):
+        if not isinstance(pair, str) and pair[0].lower() in _FIELD_SET:
+            return pair[1]
+    return ""
+
+
+def _from_words(line: bytes) -> str:
+    for level, words in _WORDS:
+        if any(word in line for word in words):
+            return level
+    return "unknown"
+
+
+def detect_in_line(line: bytes) -> str:
+    """From the line alone."""
+    value = ""
+    if line[:1] == b"{" or line.lstrip()[:1] == b"{":
+        value = _from_json(line)
+    elif b"=" in line:
+        value = _from_logfmt(line)
+    return _NAMES.get(value.lower()) or _from_words(line)
+
+
+def detect(labels: dict[str, str], metadata: dict[str, str] | None, line: bytes) -> str:
+    """The level of a line of a stream with these labels."""
+    for source in (labels, metadata or {}):
+        for name in FIELDS:
+            if name in source:
+                return normalized(source[name])
+    return detect_in_line(line)

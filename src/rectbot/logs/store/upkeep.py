@@ -1,0 +1,184 @@
+"""What goes on in the background: merging small chunks, retention, deletions, checkpoints. Never in the way of pushes:
+the merging is done on copies, and the writing thread gets only the swap, one small transaction at a time.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from itertools import pairwise
+
+from rectbot.logs.logql import ast
+from rectbot.logs.logql.parse import parse
+from rectbot.logs.pipeline.build import build
+from rectbot.logs.pipeline.entry import Entry
+from rectbot.logs.pipeline.labels import value_test
+from rectbot.logs.store import chunk as chunks
+from rectbot.logs.store.chunk import Block
+from rectbot.logs.store.database import Database
+from rectbot.logs.store.index import ChunkRef, Stream
+from rectbot.logs.store.levels import LABEL, detect
+from rectbot.logs.store.store import MovedError, Store
+
+log = logging.getLogger(__name__)
+_SMALL = 256 << 10  # bytes of text: smaller chunks are merged
+_IDLE_SECONDS = 3.0  # after the last push, before few small chunks are worth a merge
+_FEW, _MANY = 8, 512  # small chunks of a stream: merged when idle; merged even under load
+_MOST = 4 << 20  # bytes of text merged at once
+
+
+class Upkeep:
+    """A thread that looks after a store."""
+
+    def __init__(self, store: Store, every_seconds: float = 1.0) -> None:
+        self.store, self.every = store, every_seconds
+        self.merged = self.expired = 0
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log-upkeep", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Returns when the current step is done."""
+        self._stop.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stop.wait(self.every):
+            try:
+                self.expire()
+                self.delete()
+                self.compact()
+                self.store.database.checkpoint()
+            except MovedError:
+                continue
+            except Exception:
+                log.exception("upkeep failed; it goes on in %g s", self.every)
+
+    # Retention
+
+    def expire(self) -> None:
+        """Removes chunks that are too old, then the oldest ones while the store is too big."""
+        store, doomed = self.store, list[tuple[Stream, ChunkRef]]()
+        oldest = store.oldest()
+        refs = [(stream, ref) for stream in store.index.streams() for ref in list(stream.chunks)]
+        doomed = [(stream, ref) for stream, ref in refs if ref.last < oldest]
+        excess = store.index.stored - sum(ref.stored for _, ref in doomed) - store.limits.retention_bytes
+        if excess > 0:
+            gone = {ref.row for _, ref in doomed}
+            for stream, ref in sorted(refs, key=lambda pair: pair[1].last):
+                if excess <= 0:
+                    break
+                if ref.row not in gone:
+                    doomed.append((stream, ref))
+                    excess -= ref.stored
+        for start in range(0, len(doomed), 100):
+            part = doomed[start : start + 100]
+            self._swap([(stream, [ref], []) for stream, ref in part])
+            self.expired += len(part)
+
+    def _swap(self, changes: list[tuple[Stream, list[ChunkRef], list[chunks.Encoded]]]) -> None:
+        def work(database: Database) -> list[tuple[str, list[ChunkRef], list[ChunkRef]]]:
+            done = []
+            for stream, old, new in changes:
+                database.remove([ref.row for ref in old])
+                added = database.insert([(stream.key, part) for part in new])
+                done.append((stream.key, old, [ref for _, ref in added]))
+            database.writer.execute("PRAGMA incremental_vacuum(256)").fetchall()
+            return done
+
+        self.store.submit(work).result()
+
+    # Compaction
+
+    def compact(self, *, now: bool = False) -> None:
+        """Merges runs of small chunks, and chunks whose times overlap, stream by stream."""
+        idle = now or time.monotonic() - self.store.last_push > _IDLE_SECONDS
+        for stream in self.store.index.streams():
+            for run in self._runs(list(stream.chunks), 2 if now else _FEW if idle else _MANY, overlaps=idle):
+                if self._stop.is_set():
+                    return
+                self._merge(stream, run)
+
+    def _runs(self, refs: list[ChunkRef], least: int, *, overlaps: bool) -> list[list[ChunkRef]]:
+        runs: list[list[ChunkRef]] = []
+        if sum(ref.size < _SMALL for ref in refs) >= least:
+            run: list[ChunkRef] = []
+            for ref in refs:
+                if ref.size >= _SMALL or sum(one.size for one in run) + ref.size > chunks.MOST_TEXT:
+                    runs.append(run)
+                    run = []
+                if ref.size < _SMALL:
+                    run.append(ref)
+            runs = [run for run in [*runs, run] if len(run) >= 2]
+        if not runs and overlaps:
+            for one, other in pairwise(refs):
+                if other.first < one.last:  # an equal time is left to queries, or a merge might never end
+                    size = one.size + other.size
+                    if size <= _MOST and not any(one in run for run in runs):
+                        runs.append([one, other])
+        return runs
+
+    def _merge(self, stream: Stream, run: list[ChunkRef]) -> None:
+        blocks = [block for ref in run if (block := self.store.read(stream, ref)) is not None]
+        if len(blocks) == len(run):
+            self._swap([(stream, run, _encoded(chunks.merge(blocks)))])
+            self.merged += len(run)
+
+    # Deletions
+
+    def delete(self) -> None:
+        """Does the oldest deletion that was asked for."""
+        row = (
+            self.store.database.reader()
+            .execute("SELECT id, query, first, last FROM deletion WHERE status = 'received' ORDER BY id LIMIT 1")
+            .fetchone()
+        )
+        if row is None:
+            return
+        number, query, first, last = row
+        tree = parse(query)
+        assert isinstance(tree, ast.Logs)
+        tests = [(matcher.name, value_test(matcher)) for matcher in tree.matchers]
+
+        def matches(labels: dict[str, str]) -> bool:
+            return all(test(labels.get(name, "")) for name, test in tests)
+
+        for stream, refs in list(self.store.index.select(matches, first, last + 1)):
+            for ref in refs:
+                self._delete_lines(stream, ref, tree, first, last)
+
+        def done(database: Database) -> list[tuple[str, list[ChunkRef], list[ChunkRef]]]:
+            database.writer.execute("UPDATE deletion SET status = 'processed' WHERE id = ?", (number,))
+            return []
+
+        self.store.submit(done).result()
+
+    def _delete_lines(self, stream: Stream, ref: ChunkRef, tree: ast.Logs, first: int, last: int) -> None:
+        block = self.store.read(stream, ref)
+        if block is None:
+            return
+        stages = build(tree.stages)
+        kept: list[int] = []
+        lines = block.lines()
+        for index, line in enumerate(lines):
+            metadata = block.metadata.get(index)
+            labels = {**stream.labels, LABEL: detect(stream.labels, metadata, line), **(metadata or {})}
+            entry = Entry(block.times[index], line, labels, frozenset(labels))
+            if not (first <= entry.time <= last and all(stage(entry) for stage in stages)):
+                kept.append(index)
+        if len(kept) == len(lines):
+            return
+        fields = {place: block.metadata[index] for place, index in enumerate(kept) if index in block.metadata}
+        new = [chunks.encode([block.times[i] for i in kept], [lines[i] for i in kept], fields)] if kept else []
+        self._swap([(stream, [ref], new)])
+
+
+def _encoded(block: Block) -> list[chunks.Encoded]:
+    lines, parts = block.lines(), []
+    for cut in chunks.pieces(map(len, lines)):
+        metadata = {i - cut.start: value for i, value in block.metadata.items() if cut.start <= i < cut.stop}
+        parts.append(chunks.encode(block.times[cut], lines[cut], metadata))
+    return parts
