@@ -191,7 +191,9 @@ class Faults:
     def _store_down(self, lasts: float, table: Any, what: str) -> None:
         store = self.world.store
         store.up = False
-        self.world.judge.memory_lost |= table is not store.table
+        if table is not store.table:
+            self.world.judge.memory_lost = True
+            self.world.judge.drained.clear()
         self._during(lasts, None, lambda: store.restart(table), what)
 
     def store_pause(self, lasts: float) -> None:

@@ -266,6 +266,8 @@ class LeaseTable:
         lock = self.read_lock(now)
         mine = lock is not None and lock.owner == config.owner and lock.epoch == request.epoch
         forgotten = suspended > 0 and (lock is None or lock.epoch < request.epoch)
+        if lock is None and self.holder_owner == config.owner and self.epoch == request.epoch:
+            forgotten = True
         if not mine and not forgotten:
             why = f"held by {lock.site}" if lock else "no lock"
             self._enter("renew-refused", _me(config), request.epoch, why, now)

@@ -4,6 +4,9 @@ local lock = read_lock()
 local mine = lock and lock.owner == req.owner and lock.epoch == req.epoch
 -- While grants are suspended nobody can have won the lock since: what is missing, or older, was lost by the store.
 local forgotten = suspended > 0 and (not lock or lock.epoch < req.epoch)
+-- And a lock that this server ended too early, as its clock was set forward, is still the asker's if nobody has won it since.
+local known = redis.call('HMGET', MEMORY, 'holder_owner', 'epoch')
+if not lock and known[1] == req.owner and tonumber(known[2]) == req.epoch then forgotten = true end
 if not mine and not forgotten then
   journal('renew-refused', req.site, req.owner, req.epoch, lock and 'held by ' .. lock.site or 'no lock')
   return answer({status = 'lost', holder = lock and lock.site or ''})
