@@ -145,6 +145,8 @@ class Engine:
         finally:
             process.terminate()
             process.wait(60)
+            # It leaves its own network namespace mounted, which would keep the test's from going away.
+            subprocess.run(["umount", self.folder / "exec/netns/default"], capture_output=True, check=False)
 
     def _wait(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + 60

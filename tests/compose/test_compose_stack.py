@@ -186,7 +186,7 @@ def test_doctor_finds_every_promise_kept(stack: Stack) -> None:
     assert done.returncode == 0, others
 
 
-def test_what_died_comes_back_and_is_found_again(stack: Stack) -> None:
+def test_what_died_comes_back(stack: Stack) -> None:
     for service in ("redis", "pushgateway"):
         os.kill(stack.project.containers()[service]["State"]["Pid"], signal.SIGKILL)
     password = stack.secrets()["PUSHGATEWAY_PASSWORD"]
@@ -195,6 +195,28 @@ def test_what_died_comes_back_and_is_found_again(stack: Stack) -> None:
     until(lambda: stack.query('rectbot_failover_leader{site="oci"} == 1'), "oci leads again")
     restarts = {name: each["RestartCount"] for name, each in stack.project.containers().items()}
     assert {name for name, count in restarts.items() if count} == {"redis", "pushgateway"}
+
+
+@pytest.mark.parametrize(("service", "network"), [("pushgateway", "monitor"), ("redis", "store")])
+def test_a_part_with_another_address_is_found(stack: Stack, service: str, network: str) -> None:
+    before = _address(stack, service, network)
+    stack.project.compose("stop", service)
+    image = stack.project.containers()[service]["Config"]["Image"]
+    filler = ("run", "--detach", "--rm", "--network", f"rectbot_{network}", "--entrypoint", "sleep", image, "600")
+    squatter = stack.engine.docker(*filler).split()[-1]  # takes the address that has become free
+    try:
+        stack.project.compose("start", service)
+        assert _address(stack, service, network) != before
+        password = stack.secrets()["PUSHGATEWAY_PASSWORD"]
+        until(lambda: _push(stack, FRIEND, password) == "200", "a push arrives")
+        until(lambda: _redis_answers(stack, FRIEND), "Redis answers the other host")
+    finally:
+        stack.engine.docker("kill", squatter)
+
+
+def _address(stack: Stack, service: str, network: str) -> str:
+    networks = stack.project.containers()[service]["NetworkSettings"]["Networks"]
+    return str(networks[f"rectbot_{network}"]["IPAddress"])
 
 
 def test_redis_keeps_the_lease_when_it_is_recreated(stack: Stack) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any, cast
@@ -194,6 +195,7 @@ def test_everything_mounted_is_there_after_init(tmp_path: Path) -> None:
     operators_own = {"cloudflared-credentials.json"}
     for name, secret in CONFIG["secrets"].items():
         assert (tmp_path / secret["file"]).is_file() or name in operators_own, name
+    assert (tmp_path / CONFIG["configs"]["allowlist.conf"]["file"]).is_file()
     used = {
         s if isinstance(s, str) else s["source"] for service in SERVICES.values() for s in service.get("secrets", [])
     }
@@ -202,6 +204,15 @@ def test_everything_mounted_is_there_after_init(tmp_path: Path) -> None:
         for path, _ in _binds(service):
             if path.startswith("."):
                 assert (tmp_path / path).exists(), path
+
+
+def test_every_volume_of_files_is_committed() -> None:
+    """What `init` writes is a config or a secret, of which Docker says that it is missing; of a volume it would not."""
+    listing = subprocess.run(["git", "ls-files", "docker"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for service in SERVICES.values():
+        for path, _ in _binds(service):
+            if path.startswith("."):
+                assert any(name.startswith(path.removeprefix("./")) for name in listing.split()), path
 
 
 def test_every_variable_is_explained_and_has_a_default() -> None:
