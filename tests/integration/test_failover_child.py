@@ -18,17 +18,20 @@ from rectbot.failover.child import ChildOptions
 from rectbot.failover.clock import boottime_ms
 from servers import PASSWORD, RedisServer, until
 
+LONG = {"lock_ttl_ms": 30_000, "hb_ttl_sec": 30}  # so that no busy machine can lose the lease
 SLACK_MS = 300  # for us to notice, on a busy machine; that nobody else led by then is the stage's judges' business
 
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
     async with open_stage(tmp_path) as stage:
+        for site in stage.sites:
+            site.changes = dict(LONG)
         yield stage
 
 
 @pytest.fixture
-async def leader(stage: Stage) -> Site:
+async def long_leader(stage: Stage) -> Site:
     """A site that leads, and has left a daemon behind that only the kernel's bookkeeping still connects to it."""
     stage.a.manners = "d"
     stage.a.start()
@@ -37,10 +40,10 @@ async def leader(stage: Stage) -> Site:
 
 
 @pytest.fixture
-async def long_leader(stage: Stage) -> Site:
-    """The same, with a lease so long that not its end is what ends the program."""
+async def leader(stage: Stage) -> Site:
+    """The same, with a short lease, for those who wait for its end."""
     stage.a.manners = "d"
-    stage.a.changes = {"lock_ttl_ms": 30_000, "hb_ttl_sec": 30}
+    stage.a.changes = {}
     stage.a.start()
     await stage.until_live("a")
     return stage.a
@@ -55,9 +58,9 @@ def only_the_site_left(stage: Stage) -> bool:
     return sorted(stage.leftovers()) == sorted(filter(None, [stage.a.wrapper, stage.a.keeper]))
 
 
-async def test_a_program_ends_with_all_that_it_has_started_when_the_site_stops(stage: Stage, leader: Site) -> None:
+async def test_a_program_ends_with_all_that_it_has_started_when_the_site_stops(stage: Stage, long_leader: Site) -> None:
     assert len(stage.leftovers()) == 4
-    assert await leader.end() == 0
+    assert await long_leader.end() == 0
     assert [record["what"] for record in stage.records()] == ["opened", "stops"]
     await until(lambda: nothing_left(stage))
     assert stage.redis.command("EXISTS rectbot:leader") == b":0\r\n", "the lead was released"
@@ -67,7 +70,6 @@ async def test_a_stop_lets_the_whole_process_group_finish(stage: Stage) -> None:
     said = stage.folder / "said"
     inner = f"trap 'sleep 0.2; echo bye >> {said}; exit' TERM; echo up >> {said}; while :; do sleep 0.02; done"
     stage.a.command = ["sh", "-c", f'sh -c "{inner}"; true']  # the outer shell dies of SIGTERM at once
-    stage.a.changes = {"lock_ttl_ms": 4_000, "hb_ttl_sec": 5}
     stage.a.start()
     await until(lambda: said.exists() and said.read_text() == "up\n")
     await stage.a.end()
@@ -77,11 +79,12 @@ async def test_a_stop_lets_the_whole_process_group_finish(stage: Stage) -> None:
 
 async def test_a_program_that_ignores_sigterm_is_killed_in_time(stage: Stage) -> None:
     stage.a.manners = "id"
+    stage.a.changes["stop_timeout_ms"] = 300
     stage.a.start()
     await stage.until_live("a")
     began = boottime_ms()
     assert await stage.a.end() == 128 + signal.SIGKILL
-    assert boottime_ms() - began < TTL_MS, "before the lease would end"
+    assert boottime_ms() - began < 5_000, "long before the lease would end"
     assert stage.redis.command("EXISTS rectbot:leader") == b":0\r\n"
     await until(lambda: nothing_left(stage))
 
@@ -106,7 +109,6 @@ async def test_a_keeper_that_is_killed_takes_the_program_with_it_and_is_replaced
 
 
 async def test_a_program_dies_with_wrapper_and_keeper(stage: Stage) -> None:
-    stage.a.changes = {"lock_ttl_ms": 30_000, "hb_ttl_sec": 30}
     stage.a.start()
     await stage.until_live("a")
     stage.a.send(signal.SIGKILL, stage.a.keeper, stage.a.wrapper)
@@ -185,7 +187,7 @@ async def test_a_program_that_does_not_make_its_ready_file_loses_the_lead(stage:
 async def test_an_unhealthy_program_loses_the_lead(stage: Stage, command: str) -> None:
     sick = stage.folder / "sick"
     stage.a.options = ChildOptions(health_cmd=command.replace("sick", str(sick)), health_interval=0.1)
-    stage.a.changes = {"sit_out_ms": 2_000}
+    stage.a.changes["sit_out_ms"] = 5_000
     stage.a.start()
     await stage.until_live("a")
     stage.b.start()
