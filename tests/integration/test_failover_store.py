@@ -175,6 +175,17 @@ async def test_a_site_that_has_not_watched_waits_for_one_ttl_before_it_takes_an_
     await site("c").win()
 
 
+async def test_a_preferred_site_that_is_in_doubt_stands_in_nobodys_way(site: Sites) -> None:
+    a, b, c = site("a"), site("b"), site("c")
+    epoch = await a.win()
+    await c.campaign()
+    await asyncio.sleep((TTL_MS + 10) / 1000)
+    began = boottime_ms()
+    assert (await b.campaign()).why == "in doubt"  # type: ignore[union-attr]
+    assert await c.campaign_until_granted() == epoch + 1
+    assert boottime_ms() - began < TTL_MS / 2
+
+
 async def test_a_reservation_ends_by_itself(site: Sites) -> None:
     a = site("a")
     epoch = await a.win()

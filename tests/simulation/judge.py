@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rectbot.failover.messages import Campaign, Granted, Release, Released, Renewed, Reply
+from rectbot.failover.messages import Campaign, Granted, Refused, Release, Released, Renewed, Reply
 
 if TYPE_CHECKING:
     from .world import Message, Site, World
@@ -136,7 +136,8 @@ class Judge:
     def on_executed(self, message: Message, reply: Reply) -> None:
         site, t, request = message.site, self.world.t, message.send.request
         eligible = isinstance(reply, Renewed) or (isinstance(request, Campaign | Release) and request.eligible)
-        if eligible and message.life == site.life and site.up:
+        in_doubt = isinstance(reply, Refused) and reply.why == "in doubt"
+        if eligible and not in_doubt and message.life == site.life and site.up:
             self._on_ready(site)
         elif isinstance(request, Campaign | Release):
             self.ready.pop(site.name, None)
@@ -174,11 +175,11 @@ class Judge:
         if site.name in self.drained:
             self.violated("drain", f"{site} is granted the lock though it is drained")
         self._check_heir(site)
-        if self.holder is not None and (self.holder is not site or self.holder_life != site.life):
-            self._on_loss(self.holder)
         if not self.operated:
             self._check_damping(site)
             self._check_priority(site)
+        if self.holder is not None and (self.holder is not site or self.holder_life != site.life):
+            self._on_loss(self.holder)
         self.holder, self.holder_life, self.held_from = site, site.life, self.world.t
 
     def _on_loss(self, site: Site) -> None:

@@ -473,6 +473,7 @@ class LeaseTable:
             and now < beat.fresh_until <= now + beat.ttl
             and now <= beat.until
             and beat.site not in self.operator.drained
+            and beat.waits != "in doubt"
         )
 
     def _write_beat(self, config: FailoverConfig, eligible: bool, waits: str, now: int) -> str:
@@ -482,7 +483,7 @@ class LeaseTable:
         since = before.eligible_since if was_ready and before and before.owner == config.owner else now
         until = now + round(config.hb_ttl_sec * 1000)
         self.beats[site] = Beat(config.owner, site, eligible, now, ttl, now + ttl, since, waits, until, self.number)
-        if was_ready != (eligible and site not in self.operator.drained):
+        if was_ready != (eligible and site not in self.operator.drained and waits != "in doubt"):
             self.announced = True
         return before.waits if before and now <= before.until else ""
 

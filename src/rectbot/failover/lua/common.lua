@@ -138,7 +138,7 @@ end
 -- Whether its site would lead. Fresh as long as the lock that was last written with it would live.
 local function is_ready(beat)
   return beat and beat.eligible and now < beat.fresh_until and beat.fresh_until <= now + beat.ttl
-    and not is_drained(beat.site)
+    and not is_drained(beat.site) and beat.waits ~= 'in doubt'
 end
 
 -- Writes the asker's heartbeat, and tells the others when it became ready or ceased to be. `waits` says why it does not lead.
@@ -151,7 +151,7 @@ local function write_beat(eligible, waits)
   redis.call('SET', KEYS[6 + req.place], cjson.encode({
     site = req.site, owner = req.owner, eligible = eligible, priority = req.place - 1, ts = now, ttl = req.ttl,
     fresh_until = now + req.ttl, eligible_since = since, number = req.number, waits = waits, report = req.report}), 'PX', req.beat_ttl)
-  if (was_ready or false) ~= (eligible and not is_drained(req.site)) then announce() end
+  if (was_ready or false) ~= (eligible and not is_drained(req.site) and waits ~= 'in doubt') then announce() end
   return before and before.waits or ''
 end
 
