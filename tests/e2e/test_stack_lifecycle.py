@@ -39,7 +39,8 @@ def test_foreground_shows_the_stack_and_ctrl_c_stops_it(stack: Stack, second: St
                 break
         output = "".join(lines)
         assert process.poll() is None, output
-        for name in ("redis", "pushgateway", "prometheus", "alertmanager", "nginx", "hub", "discord", "bot-oci"):
+        parts = ("redis", "pushgateway", "prometheus", "alertmanager", "nginx", "hub", "loki", "discord", "bot-oci")
+        for name in parts:
             assert f"up: {name}" in output, output
         assert stack.leader() == "xserver", "the first stack does not mind"
         process.send_signal(signal.SIGINT)

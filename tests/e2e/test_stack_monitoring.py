@@ -67,9 +67,9 @@ def test_an_alert_reaches_discord_once_and_so_does_its_resolution(stack: Stack) 
 def test_prometheus_scrapes_everything_and_sees_the_leader(stack: Stack) -> None:
     def all_up() -> bool:
         targets = _get_json(f"{stack.url('prometheus')}/api/v1/targets")["data"]["activeTargets"]
-        return {t["labels"]["job"] for t in targets} >= {"prometheus", "pushgateway", "alertmanager", "hub"} and all(
-            target["health"] == "up" for target in targets
-        )
+        expected = {"prometheus", "pushgateway", "alertmanager", "hub", "loki"}
+        healthy = all(target["health"] == "up" for target in targets)
+        return {target["labels"]["job"] for target in targets} >= expected and healthy
 
     until(all_up, 60, "all targets are up")
     query = f"{stack.url('prometheus')}/api/v1/query?query=rectbot_failover_leader"

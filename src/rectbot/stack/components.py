@@ -57,7 +57,7 @@ def pushing_site(settings: Settings) -> str:
 
 def components(settings: Settings, layout: Layout) -> list[Component]:
     """All parts, in the order of starting."""
-    parts = _servers(settings, layout)
+    parts = [*_servers(settings, layout), _loki(settings, layout)]
     parts += [_ours("hub", ("hub", "serve"), f"http://127.0.0.1:{settings.port('hub')}")]
     if uses_local_discord(settings):
         journal = str(layout.folder("discord") / "journal.jsonl")
@@ -127,6 +127,17 @@ def _servers(settings: Settings, layout: Layout) -> list[Component]:
             f"https://{settings.push_proxy_bind}:{port('push-proxy')}",
         ),
     ]
+
+
+def _loki(settings: Settings, layout: Layout) -> Component:
+    """Loki where it is installed, with production's configuration; else the embedded store, which speaks its API."""
+    port, data = settings.port("loki"), layout.folder("loki")
+    address, loki = f"http://127.0.0.1:{port}", find_server("loki")
+    if loki is None:
+        return _ours("loki", ("logs", "serve", "--data", str(data), "--port", str(port), "--retention", "14d"), address)
+    command = (loki, f"-config.file={layout.monitoring / 'loki' / 'loki.yml'}", "-config.expand-env=true")
+    environment = {"LOKI_BIND": "127.0.0.1", "LOKI_PORT": str(port), "LOKI_DATA": str(data)}
+    return Component(Program("loki", command, environment), address)
 
 
 def _server(name: str, command: tuple[str, ...], address: str) -> Component:

@@ -15,7 +15,7 @@ from rectbot.settings import Settings
 from rectbot.stack.components import alert_webhook
 from rectbot.stack.layout import Layout, write_private
 
-SCRAPED = ("prometheus", "pushgateway", "alertmanager", "hub")
+SCRAPED = ("prometheus", "pushgateway", "alertmanager", "hub", "loki")
 
 
 def write(settings: Settings, layout: Layout) -> None:

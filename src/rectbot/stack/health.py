@@ -22,6 +22,7 @@ _READY_PATHS = {
     "prometheus": "/-/ready",
     "alertmanager": "/-/ready",
     "hub": "/healthz",
+    "loki": "/ready",
     "discord": "/healthz",
 }
 _PUSH_TIME = re.compile(r'^push_time_seconds\{.*?job="([^"]*)".*?\} (\S+)$', re.MULTILINE)

@@ -33,7 +33,7 @@ def check(settings: Settings, layout: Layout) -> None:
 
 def ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
     """Name, address and port of everything that the stack listens on."""
-    for name in ("redis", "pushgateway", "prometheus", "alertmanager", "hub"):
+    for name in ("redis", "pushgateway", "prometheus", "alertmanager", "hub", "loki"):
         yield name, "127.0.0.1", settings.port(name)
     yield "nginx", settings.push_proxy_bind, settings.port("push-proxy")
     if uses_local_discord(settings):

@@ -37,6 +37,11 @@ class _Collector(Collector):
         }
         for name, (text, count) in counters.items():
             yield CounterMetricFamily(f"rectbot_logs_{name}", text, value=count)
+        # By Loki's name, which the alert rules watch.
+        discarded = CounterMetricFamily("loki_discarded_samples", "Lines or pushes not taken", labels=["reason"])
+        discarded.add_metric(["rate_limited"], handlers.refused)
+        discarded.add_metric(["validation"], handlers.ingest.rejected)
+        yield discarded
         for name, (text, count) in gauges.items():
             yield GaugeMetricFamily(f"rectbot_logs_{name}", text, value=count)
 
