@@ -223,6 +223,8 @@ class Faults:
 
     def operator(self, lasts: float) -> None:
         world, judge, rng = self.world, self.world.judge, self.rng
+        if not world.store.up:
+            return  # nobody hears the command
         site = rng.choice(world.sites)
         act = rng.choice(ACTS)
         judge.disturbed()
