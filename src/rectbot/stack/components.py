@@ -135,7 +135,8 @@ def _loki(settings: Settings, layout: Layout) -> Component:
     address, loki = f"http://127.0.0.1:{port}", find_server("loki")
     if loki is None:
         return _ours("loki", ("logs", "serve", "--data", str(data), "--port", str(port), "--retention", "14d"), address)
-    command = (loki, f"-config.file={layout.monitoring / 'loki' / 'loki.yml'}", "-config.expand-env=true")
+    grpc = f"-server.grpc-listen-port={port + 1}"
+    command = (loki, f"-config.file={layout.monitoring / 'loki' / 'loki.yml'}", "-config.expand-env=true", grpc)
     environment = {"LOKI_BIND": "127.0.0.1", "LOKI_PORT": str(port), "LOKI_DATA": str(data)}
     return Component(Program("loki", command, environment), address)
 
@@ -170,7 +171,7 @@ def _site(settings: Settings, layout: Layout, site: str) -> list[Component]:
 
 
 def site_environment(settings: Settings, layout: Layout, site: str) -> dict[str, str]:
-    """What a site's programs see beside `.env`: who they are, and how they reach Redis and Discord. No secrets."""
+    """What a site's programs see beside `.env`: who they are, and how they reach the other parts. No secrets."""
     given = settings.model_fields_set
     environment = {
         "FAILOVER_ENABLED": "true",
@@ -178,7 +179,10 @@ def site_environment(settings: Settings, layout: Layout, site: str) -> dict[str,
         "REDIS_HOST": "127.0.0.1",
         "REDIS_PORT": str(link_port(settings, site)),
         "BOT_PID_FILE": str(pid_file(layout, site)),
+        "LOKI_SPOOL": str(layout.folder("spool") / f"bot-{site}"),
     }
+    if "loki_url" not in given:
+        environment["LOKI_URL"] = f"https://localhost:{settings.port('push-proxy')}"  # as the other host does
     if uses_local_discord(settings):
         api = f"http://127.0.0.1:{settings.port('discord')}/sites/{site}/api/v10"
         environment |= {"DISCORD_BOT_TOKEN": LOCAL_TOKEN, "DISCORD_API_URL": api}
