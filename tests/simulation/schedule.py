@@ -10,7 +10,7 @@ from typing import Any, Literal
 from rectbot.failover import protocol as real_protocol
 from rectbot.failover import table as real_table
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.messages import Command
+from rectbot.failover.messages import Accepted, Command, Outcome
 
 from .world import NAMES, Site, Weather, World
 
@@ -229,8 +229,8 @@ class Faults:
         act = rng.choice(ACTS)
         judge.disturbed()
         judge.operated = True
-        judge.switch_to = site.name if act == "switch" else ""
-        self._command(Command(act, "eve", "", site.name, int(lasts)))
+        outcome = self._command(Command(act, "eve", "", site.name, int(lasts)))
+        judge.switch_to = site.name if act == "switch" and isinstance(outcome, Accepted) else ""
         if act == "drain":
             judge.drained.add(site.name)
 
@@ -240,12 +240,13 @@ class Faults:
 
             world.after(lasts, undrain)
 
-    def _command(self, command: Command) -> None:
+    def _command(self, command: Command) -> Outcome:
         world = self.world
-        outcome = world.store.table.command(world.base, command, world.store.clock(world.t))
+        outcome: Outcome = world.store.table.command(world.base, command, world.store.clock(world.t))
         if world.trace:
             world.say("operator", f"{command} -> {outcome}")
         world.announce(None)
+        return outcome
 
     def copy(self, _: Any) -> None:
         """What a replica knows, for a promotion to come."""
