@@ -195,6 +195,8 @@ class Judge:
             if not late and self._is_able(heir, since) and self.last_edge < since:
                 self.violated("switch", f"{site} is granted the lock that was handed to {heir}")
         self.heir = None
+        if site.name == self.switch_to:
+            self.switch_to = ""  # done
 
     def _check_damping(self, site: Site) -> None:
         """I4: after repeated losses a site leaves the lead to others for a while."""
