@@ -1,0 +1,228 @@
+"""The command line: wiring only. Each command reads the settings and makes one call.
+
+Imports stand inside the commands, so that a command starts without what only the others need.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from rectbot import __version__
+from rectbot.cli.common import Group, read_settings
+from rectbot.cli.failover import failover
+from rectbot.cli.logs import logs
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def main() -> None:
+    """Keeps one chat bot alive across two cheap hosts, never logged in twice, and shows what goes on.
+
+    On one machine: 'rectbot init', then 'rectbot up'. Settings come from the environment and from .env; .env.example
+    explains each. Exit codes: 0 done, 1 something failed, 2 a setting, a file or an argument is wrong.
+    """
+
+
+@main.command()
+@click.option("--host", "hosts", multiple=True, metavar="NAME", help="Further name or address for the certificate.")
+@click.option(
+    "--allow", multiple=True, metavar="ADDRESS", help="Who may push: an address or network; replaces the list."
+)
+@click.option("--rotate", type=click.Choice(["push", "redis", "tls"]), help="Replace one secret.")
+def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None) -> None:
+    """Make .env with fresh secrets, the certificate and the push password's hash.
+
+    Run again, it changes nothing and says so. All secrets are 0600 and git-ignored. After --rotate restart the stack
+    ('rectbot down', 'rectbot up'), and carry the new secret to the other host.
+    """
+    from rectbot.stack.init import init as make
+    from rectbot.stack.layout import Layout
+
+    for line in make(Layout.of(read_settings()), hosts, rotate, allow):
+        click.echo(f"init: {line}")
+
+
+@main.command(context_settings={"allow_interspersed_args": False})
+@click.option("--site", "name", required=True, metavar="NAME", help="Which site this host is, for example xserver.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be written.")
+@click.option("--cron", is_flag=True, help="Print lines for a crontab, also where there is systemd.")
+@click.argument("command", nargs=-1, type=click.UNPROCESSED)
+def install(name: str, dry_run: bool, cron: bool, command: tuple[str, ...]) -> None:
+    """Keep this host's bot and its pushes running: systemd units, or lines for a crontab where there is no systemd.
+
+    With COMMAND that program runs under the lease instead of our bot: rectbot install --site xserver -- node bot.js.
+    As root the units run as the owner of the project folder; else they are your own. Run again to change them.
+    """
+    from rectbot.install import install as run
+
+    run(read_settings(), name, command, dry_run=dry_run, cron=cron, say=click.echo)
+
+
+@main.command()
+@click.option("--detach", "-d", is_flag=True, help="Leave it running in the background.")
+def up(detach: bool) -> None:
+    """Start the stack on this machine: servers, local Discord, both sites; then show it live.
+
+    Ctrl-C stops everything in order. With --detach it goes on in the background until 'rectbot down'.
+    """
+    from rectbot.stack.run import up as run
+
+    sys.exit(run(read_settings(), detach=detach, say=click.echo))
+
+
+@main.command()
+def down() -> None:
+    """Stop the stack that runs in the background."""
+    from rectbot.stack.run import down as run
+
+    run(read_settings(), say=click.echo)
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def status(as_json: bool) -> None:
+    """Who leads, sites and heartbeats, pushes, alerts, components. Exit code 1 when a component is not healthy."""
+    from rectbot.stack.view import show
+
+    sys.exit(show(read_settings(), as_json=as_json))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor(as_json: bool) -> None:
+    """Check the running system against its promises: PASS, WARN or FAIL, and how to mend it.
+
+    It looks at what runs here: the stack of 'rectbot up' or of docker compose, or a site's bot and push agent. It
+    sends no message and changes nothing. Exit code 1 when a promise is broken, so that cron can mail it.
+    """
+    from rectbot.doctor.examine import examine
+
+    sys.exit(examine(read_settings(), as_json=as_json))
+
+
+main.add_command(logs)
+
+
+@main.group(cls=Group)
+def site() -> None:
+    """Play faults on the running stack, and see that the bot survives them."""
+
+
+def _fault_command(fault: str, explanation: str) -> None:
+    @site.command(fault, help=f"{explanation[0].upper()}{explanation[1:]}.")
+    @click.argument("name", metavar="SITE")
+    def play(name: str) -> None:
+        from rectbot.stack import sites
+        from rectbot.stack.layout import Layout
+
+        settings = read_settings()
+        click.echo(sites.play(settings, Layout.of(settings), fault, name))
+
+
+for _fault, _explanation in {
+    "kill": "the host dies: kill -9 to everything at the site",
+    "pause": "the host freezes: SIGSTOP to everything but the guardians, which end a bot that would outlive its lease",
+    "resume": "the frozen host goes on",
+    "cut": "the site is cut off from Redis: connections hang",
+    "heal": "the cut is mended, and what hung arrives late",
+    "stop": "a clean shutdown of the site",
+    "start": "the site comes (back) up",
+}.items():
+    _fault_command(_fault, _explanation)
+
+
+@site.command(hidden=True)
+@click.argument("listen")
+@click.argument("target")
+def link(listen: str, target: str) -> None:
+    """Relay TCP from LISTEN to TARGET: a site's way to Redis on one machine."""
+    import asyncio
+
+    from rectbot.stack.link import relay
+
+    asyncio.run(relay(listen, target))
+
+
+@main.command()
+@click.option("--app", metavar="MODULE:FACTORY", help="Run your own discord.py client: FACTORY() returns it.")
+def bot(app: str | None) -> None:
+    """Run the Discord bot of this site; with FAILOVER_ENABLED=true only while it holds the lease."""
+    from rectbot.bot.main import run_bot
+
+    settings = read_settings()
+    sys.exit(run_bot(settings.model_copy(update={"bot_app": app}) if app else settings))
+
+
+main.add_command(failover)
+
+
+class _Push(click.Command):
+    """Ends its help with the exit codes of a failed push."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from rectbot.push.errors import EXIT_CODES
+
+        with formatter.section("Exit codes"):
+            formatter.write_dl(
+                [("0, 2", "pushed; a wrong setting"), *((str(int(c)), t) for c, t in EXIT_CODES.items())]
+            )
+
+
+@main.command(cls=_Push)
+@click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="Go on pushing; without it, push once.")
+@click.option("--job", metavar="NAME", help="Push under this job instead of the URL's.")
+def push(every: float | None, job: str | None) -> None:
+    """Measure this host and its bot, and push to the Pushgateway through the push proxy."""
+    from rectbot import push as pusher
+
+    settings = read_settings()
+    if every is None:
+        pusher.push_once(settings, job)
+    else:
+        sys.exit(pusher.push_every(settings, every, job))
+
+
+@main.command()
+@click.argument("text")
+def alert(text: str) -> None:
+    """Send TEXT ('-': standard input) to the webhook DISCORD_ALERT_WEBHOOK_URL."""
+    from rectbot.alerts.webhook import send_alert
+
+    send_alert(sys.stdin.buffer.read().decode(errors="replace") if text == "-" else text, read_settings())
+
+
+@main.group(cls=Group)
+def hub() -> None:
+    """What the outside asks about the failover."""
+
+
+@hub.command("serve")
+def hub_serve() -> None:
+    """Serve the failover's state as Prometheus metrics on port 9464."""
+    import asyncio
+
+    from rectbot.hub.server import serve
+
+    asyncio.run(serve(read_settings()))
+
+
+@main.group(cls=Group)
+def discord() -> None:
+    """The local Discord: for trying and testing without the real one."""
+
+
+@discord.command("serve")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), help="Default 9800, shifted by RECTBOT_PORT_OFFSET.")
+@click.option("--token", default="local-discord", show_default=True, help="The bot token that it accepts.")
+@click.option(
+    "--journal", type=click.Path(path_type=Path, dir_okay=False), help="Also append the journal to this file."
+)
+def discord_serve(host: str, port: int | None, token: str, journal: Path | None) -> None:
+    """Speak Discord's API v10 to bots on this machine, and keep a journal of every session at GET /journal."""
+    from rectbot.testing.discord import serve
+
+    serve(host, port or read_settings().port("discord"), token, journal)

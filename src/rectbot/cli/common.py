@@ -1,0 +1,37 @@
+"""What every command shares: the group that shows our errors, and the settings."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from rectbot.errors import RectbotError
+
+if TYPE_CHECKING:
+    from rectbot.settings import Settings
+
+
+class Group(click.Group):
+    """A group that turns our errors into one line and an exit code, and lists commands in the order of their file."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RectbotError as error:
+            click.echo(f"rectbot: {error}", err=True)
+            ctx.exit(error.exit_code)
+        except BrokenPipeError:
+            sys.stderr.close()  # the reader of our output went away; Python would complain about that at exit
+            ctx.exit(0)
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+
+def read_settings() -> Settings:
+    """The settings of this call. Raises ConfigError."""
+    from rectbot.settings import load_settings
+
+    return load_settings()

@@ -1,0 +1,106 @@
+"""`rectbot logs ...`"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from rectbot.cli.common import Group, read_settings
+
+
+class _LogsGroup(Group):
+    """`rectbot logs NAME` is short for `rectbot logs show NAME`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0] not in {*self.commands, *ctx.help_option_names}:
+            args = ["show", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_LogsGroup)
+def logs() -> None:
+    """Show a component's output (rectbot logs NAME), ask Loki or the log store, ship log files."""
+
+
+@logs.command("show")
+@click.argument("name")
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
+@click.option(
+    "-n", "--lines", default=50, show_default=True, type=click.IntRange(0), help="How many lines to begin with."
+)
+def logs_show(name: str, follow: bool, lines: int) -> None:
+    """Show the output of a component (see 'rectbot status' for the names); 'show' may be left out."""
+    from rectbot.stack.logfiles import show
+
+    show(read_settings(), name, lines=lines, follow=follow)
+
+
+@logs.command("query")
+@click.argument("query", metavar="LOGQL")
+@click.option("--since", default="1h", show_default=True, metavar="TIME", help="How far back: 30s, 15m, 1h30m, 2d, 1w.")
+@click.option("--from", "begin", metavar="DATE", help="Since a date instead: 2026-11-23T15:00, or ...+09:00.")
+@click.option("--to", "end", metavar="DATE", help="Until a date; without it, until now.")
+@click.option(
+    "-n", "--limit", default=100, show_default=True, type=click.IntRange(0), help="The newest lines; 0 for all."
+)
+@click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
+@click.option("-o", "--output", type=click.Choice(["text", "json", "raw"]), default="text", show_default=True)
+@click.option("--step", metavar="TIME", help="Between two values of a metric query.")
+@click.option("--url", metavar="URL", help="The server; without it LOKI_URL, else the one on this machine.")
+@click.option("--color/--no-color", "colour", default=None, help="Default: on a terminal, if NO_COLOR is unset.")
+def logs_query(colour: bool | None, **options: Any) -> None:
+    """Ask Loki, or the log store: rectbot logs query '{job="bot"} |= "error"' --since 2h"""
+    import os
+
+    from rectbot.logs.client.show import Question, show
+
+    if options["output"] == "raw":
+        colour = True  # as it was logged: nothing is stripped
+    elif colour is None and os.environ.get("NO_COLOR"):
+        colour = False
+    show(
+        read_settings(),
+        Question(**options),
+        lambda line: click.echo(line, color=colour),
+        lambda line: click.echo(f"rectbot: warning: {line}", err=True),
+    )
+
+
+@logs.command("ship")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--job", default="bot", show_default=True, metavar="NAME", help="The label job.")
+@click.option("--label", "labels", multiple=True, metavar="NAME=VALUE", help="A further label.")
+@click.option("--state", type=click.Path(path_type=Path, dir_okay=False), help="Default var/logs/ship-JOB.json.")
+@click.option("--new", "new_only", is_flag=True, help="Leave out what an unknown file holds at the start.")
+@click.option("--once", is_flag=True, help="Stop at the end of the files.")
+def logs_ship(files: tuple[Path, ...], labels: tuple[str, ...], **options: Any) -> None:
+    """Ship the lines of FILES to LOKI_URL, as they come, for bots in any language.
+
+    Rotation (renamed or copied files) and truncation are followed. After a restart it goes on where it was: the file
+    --state remembers. While Loki is away nothing is read, and nothing is lost while the files are there. The labels
+    are job, site (SITE_ID), filename, and level, where a line tells its own.
+    """
+    from rectbot.logs.ship.files import Options, parse_labels, ship_files
+
+    ship_files(
+        read_settings(),
+        files,
+        Options(labels=parse_labels(labels), **options),
+        lambda line: click.echo(f"logs ship: {line}", err=True),
+    )
+
+
+@logs.command("serve")
+@click.option("--data", required=True, type=click.Path(path_type=Path, file_okay=False), help="The store's folder.")
+@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--port", type=click.IntRange(1, 65535), default=3100, show_default=True)
+@click.option("--retention", default="0", show_default=True, metavar="TIME", help="Such as 14d; 0 keeps all.")
+@click.option("--retention-mb", default=4096, show_default=True, type=click.IntRange(1), help="Compressed size.")
+def logs_serve(data: Path, host: str, port: int, retention: str, retention_mb: int) -> None:
+    """Serve the embedded log store: Loki's API for pushes and queries."""
+    from rectbot.logs.server import serve
+    from rectbot.logs.store.limits import Limits, seconds
+
+    serve(data, host, port, Limits(retention_seconds=seconds(retention), retention_bytes=retention_mb << 20))
