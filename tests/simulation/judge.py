@@ -142,11 +142,11 @@ class Judge:
         elif isinstance(request, Campaign | Release):
             self.ready.pop(site.name, None)
         if isinstance(reply, Granted):
-            self._on_granted(site)
+            self._on_granted(site, message.life)
         elif isinstance(reply, Renewed):
             if self.holder is not None and not self._holds(message) and not self.memory_lost:
                 self.violated("lock", f"{site} renews the lock that {self.holder} holds")
-            self.holder, self.holder_life, self.held_from = site, site.life, t
+            self.holder, self.holder_life, self.held_from = site, message.life, t
         elif isinstance(reply, Released) and self._holds(message):
             assert isinstance(request, Release)
             if request.ending in ("renew-failed", "workload-failed"):
@@ -171,16 +171,16 @@ class Judge:
         if since == t and holder is not None and site.place < holder.place:
             self._expect_hand_back(site, holder)
 
-    def _on_granted(self, site: Site) -> None:
+    def _on_granted(self, site: Site, life: int) -> None:
         if site.name in self.drained:
             self.violated("drain", f"{site} is granted the lock though it is drained")
         self._check_heir(site)
         if not self.operated:
             self._check_damping(site)
             self._check_priority(site)
-        if self.holder is not None and (self.holder is not site or self.holder_life != site.life):
+        if self.holder is not None and (self.holder is not site or self.holder_life != life):
             self._on_loss(self.holder)
-        self.holder, self.holder_life, self.held_from = site, site.life, self.world.t
+        self.holder, self.holder_life, self.held_from = site, life, self.world.t
 
     def _on_loss(self, site: Site) -> None:
         self.losses[site.name] += 1

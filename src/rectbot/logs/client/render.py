@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from rectbot.logs.client.query import Entry, Sample
+from rectbot.logs.ship.lines import json_object
 
 _COLOURS = {"trace": "bright_black", "debug": "blue", "info": "green", "warn": "yellow", "error": "red"}
 _SEVERE = {"critical", "fatal"}
@@ -25,7 +26,7 @@ Renderer = Callable[[Entry], str]
 
 def as_text(entry: Entry) -> str:
     """Time, level, who, and what; of a JSON line the message first, then its other fields."""
-    fields = _fields(entry.text)
+    fields = json_object(entry.text)
     level = _level(entry.labels, fields)
     head = [click.style(_time(entry.time / 1e9), dim=True), _styled(level.upper().ljust(5), level)]
     who = "@".join(entry.labels[name] for name in ("job", "site") if entry.labels.get(name))
@@ -69,16 +70,6 @@ def _body(text: str, fields: dict[str, Any] | None, level: str) -> str:
     parts = [shown, *([click.style(_safe(rest), dim=True)] if rest else [])]
     below = [_safe(str(fields[name])).rstrip().replace("\n", "\n    ") for name in _BELOW if fields.get(name)]
     return "\n    ".join([" ".join(parts), *below])
-
-
-def _fields(text: str) -> dict[str, Any] | None:
-    if not text.startswith("{"):
-        return None
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None
 
 
 def _level(labels: dict[str, str], fields: dict[str, Any] | None) -> str:

@@ -5,12 +5,11 @@ Understood are JSON (pino, zap, Python's loggers), logfmt, and plain text that b
 
 from __future__ import annotations
 
-import json
 import re
 from datetime import datetime
 from typing import Any
 
-from rectbot.logs.ship.lines import level_name
+from rectbot.logs.ship.lines import json_object, level_name
 
 _LEVEL_FIELDS = ("level", "severity", "lvl", "levelname", "log.level")
 _TIME_FIELDS = ("time", "timestamp", "ts", "@timestamp", "datetime")
@@ -43,22 +42,12 @@ NEWEST_NS = 5 * 60 * 10**9
 
 def guess(text: str, now: int) -> tuple[str | None, int]:
     """The level in Loki's words, if the line has one; and its time in nanoseconds, or `now` if it has none of use."""
-    fields = _json(text)
+    fields = json_object(text)
     if fields is not None:
         return _level_of(fields), _usable(_time_of(fields), now)
     level = _LOGFMT.search(text) or _WORD.search(text[:_LOOKED_AT])
     date = _DATE.match(text)
     return (_NAMES.get(level[1].lower()) if level else None), _usable(_parse(date[1]) if date else None, now)
-
-
-def _json(text: str) -> dict[str, Any] | None:
-    if not text.startswith("{"):
-        return None
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None
 
 
 def _level_of(fields: dict[str, Any]) -> str | None:
