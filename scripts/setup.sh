@@ -55,6 +55,7 @@ want prometheus prometheus
 want prometheus-pushgateway prometheus-pushgateway
 want prometheus-alertmanager prometheus-alertmanager
 want nginx nginx-light
+case $lock in *dev*) want chromium chromium ;; esac  # the console's tests
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3 make setup"
 "$python" -c 'import ensurepip, venv' 2>/dev/null || [ -x $venv/bin/pip ] || missing="$missing python3-venv"
