@@ -121,15 +121,15 @@ MUTANTS = [
     Mutant(
         "lease that does not end",
         protocol,
-        "now: int) -> Step:\n    deadline = sent_at + config.lease_ms\n    next_at",
-        "now: int) -> Step:\n    deadline = sent_at + config.lease_ms * 9\n    next_at",
+        "state.deadline = sent_at + config.lease_ms",
+        "state.deadline = sent_at + config.lease_ms * 9",
         "I1",
     ),
     Mutant(
         "deadline counted from the answer, not from the request",
         protocol,
-        "reply: Renewed, sent_at: int, now: int) -> Step:\n    deadline = sent_at",
-        "reply: Renewed, sent_at: int, now: int) -> Step:\n    deadline = now",
+        "state.deadline = sent_at + config.lease_ms",
+        "state.deadline = now + config.lease_ms",
         "I1",
     ),
     Mutant(
@@ -142,22 +142,22 @@ MUTANTS = [
     Mutant(
         "release before the workload is gone",
         protocol,
-        "    if not state.running or state.deadline is None:\n        return _begin_release(state, now)",
-        "    if True:\n        return _begin_release(state._replace(running=False), now)",
+        "    if not state.running or state.deadline is None:\n        _begin_release",
+        "    if True:\n        state.running = False\n        _begin_release",
         "I1",
     ),
     Mutant(
         "no waiting after a failure",
         protocol,
-        "sit_out_until=now + sit_out)",
-        "sit_out_until=now)",
+        "state.sit_out_until = now + sit_out",
+        "state.sit_out_until = now",
         "I4",
     ),
     Mutant(
         "an expired lock is noticed at the next heartbeat only",
         protocol,
-        "next_at = min(next_at, now + reply.wait_ms)",
-        "next_at = min(next_at, now + reply.wait_ms + config.renew_interval_ms)",
+        "_ask_again(config, state, sent_at, reply.wait_ms, now)",
+        "_ask_again(config, state, sent_at, None, now)",
         "I3",
     ),
     Mutant(

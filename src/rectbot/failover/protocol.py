@@ -2,7 +2,7 @@
 
 No clock, no socket, no Redis, so that the simulator runs the very code that runs in production. `now` and all times are
 milliseconds of CLOCK_BOOTTIME. After each step the caller performs the actions in order and wakes the protocol up, with
-a `Tick`, at `wake_at(state)` at the latest.
+a `Tick`, at `wake_at(state)` at the latest. A step works on a copy of the state; what it calls changes that copy.
 
 The roles of a site, and what moves it from one to the next:
 
@@ -87,8 +87,7 @@ class Role(Enum):
     GONE = "gone"
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """The request in flight."""
 
     id: int
@@ -96,8 +95,8 @@ class Pending:
     sent_at: int
 
 
-class State(NamedTuple):
-    # A tuple, not a dataclass: a changed copy costs a fifth, and the simulator makes millions.
+@dataclass
+class State:
     role: Role = Role.CANDIDATE
     epoch: int = 0  # of the lease that is held, else the highest seen
     running: bool = False  # the workload was started and is not known to be gone
@@ -118,8 +117,13 @@ class State(NamedTuple):
     stopping: bool = False  # this site is to stop
     error: str = ""  # and that is why, if nobody asked for it
 
+    def copy(self) -> State:
+        twin = State.__new__(State)  # a third of what dataclasses.replace costs, and the simulator makes millions
+        twin.__dict__.update(self.__dict__)
+        return twin
 
-Step = tuple[State, tuple[Action, ...]]
+
+Actions = tuple[Action, ...]
 
 
 def drain_at(config: FailoverConfig, deadline: int) -> int:
@@ -141,63 +145,69 @@ def wake_at(config: FailoverConfig, state: State) -> int | None:
     return min(times, default=None)
 
 
-def step(config: FailoverConfig, state: State, event: Event, now: int) -> Step:
+def step(config: FailoverConfig, state: State, event: Event, now: int) -> tuple[State, Actions]:
     """The protocol: what happened at `now` makes a new state, and actions that are to be performed in order."""
-    state, expired = _on_deadline(state, now)
-    state, answered = _on_event(config, state, event, now)
-    state, due = _on_time(config, state, now)
-    return state, (*expired, *answered, *due)
+    state = state.copy()
+    expired = _on_deadline(state, now)
+    answered = _on_event(config, state, event, now)
+    due = _on_time(config, state, now)
+    return state, expired + answered + due
 
 
-def _on_deadline(state: State, now: int) -> Step:
+def _on_deadline(state: State, now: int) -> Actions:
     """First of all, whatever else happened: no workload outlives its lease."""
     if state.deadline is None or now < state.deadline:
-        return state, ()
+        return ()
     late = now - state.deadline
     if state.role is Role.LEADER:
-        state = state._replace(role=Role.DRAINING, why="lease over", ending="renew-failed")
-    state = state._replace(deadline=None, pending=None)
-    return state, (Note(f"the lease of epoch {state.epoch} is over, {late} ms ago: killing the workload", True), Kill())
+        state.role, state.why, state.ending = Role.DRAINING, "lease over", "renew-failed"
+    state.deadline = state.pending = None
+    return Note(f"the lease of epoch {state.epoch} is over, {late} ms ago: killing the workload", True), Kill()
 
 
-def _on_event(config: FailoverConfig, state: State, event: Event, now: int) -> Step:
+def _on_event(config: FailoverConfig, state: State, event: Event, now: int) -> Actions:
     match event:
         case Answered() | Failed():
             return _on_outcome(config, state, event, now)
         case Changed() if state.role in (Role.CANDIDATE, Role.LEADER):
-            state = state._replace(again=True) if state.pending else state._replace(next_at=now)
+            if state.pending:
+                state.again = True
+            else:
+                state.next_at = now
         case LoggedIn(logins=new) if state.running:
-            state = state._replace(logins=Logins(state.logins.count + new.count, new.left))
+            state.logins = Logins(state.logins.count + new.count, new.left)
         case WorkloadEnded(reason=reason, fatal=fatal) if state.role is Role.LEADER:
             return _on_workload_ended(config, state, reason, fatal, now)
         case WorkloadStopped() if state.running:
-            state = _begin_release(state._replace(running=False, deadline=None), now)
+            state.running, state.deadline = False, None
+            _begin_release(state, now)
         case Stop(why=why) if not state.stopping:
-            return _on_stop(config, state._replace(stopping=True), why, now)
-    return state, ()
+            state.stopping = True
+            return _on_stop(config, state, why, now)
+    return ()
 
 
-def _on_outcome(config: FailoverConfig, state: State, outcome: Answered | Failed, now: int) -> Step:
+def _on_outcome(config: FailoverConfig, state: State, outcome: Answered | Failed, now: int) -> Actions:
     pending = state.pending
     if pending is None or pending.id != outcome.id:
-        return state, ()  # too late: things have moved on since it was asked
-    state = state._replace(pending=None)
+        return ()  # too late: things have moved on since it was asked
+    state.pending = None
     if isinstance(outcome, Failed):
         return _on_failure(config, state, outcome.why, now)
     return _on_reply(config, state, pending, outcome.reply, now)
 
 
-def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Reply, now: int) -> Step:
+def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Reply, now: int) -> Actions:
     match reply:
         case Granted():
             return _on_granted(config, state, reply, pending.sent_at, now)
         case Refused():
             return _on_refused(config, state, reply, pending.sent_at, now)
         case Renewed() if state.role is Role.LEADER:
-            state = state._replace(logins=_untold(state.logins, pending.request))
+            state.logins = _untold(state.logins, pending.request)
             return _on_renewed(config, state, reply, pending.sent_at, now)
         case Lost(holder=holder) if state.role is Role.LEADER:
-            state = state._replace(held_until=0)
+            state.held_until = 0
             return _drain(config, state, f"lost the lock to {holder or 'nobody'}", now)
         case Released() if state.role is Role.DRAINING:
             return _rest(state, now)
@@ -210,30 +220,41 @@ def _untold(logins: Logins, request: Request) -> Logins:
     return NO_LOGINS if logins == told else Logins(logins.count - told.count, logins.left)
 
 
-def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: int, now: int) -> Step:
+def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: int, now: int) -> Actions:
     deadline = sent_at + config.lease_ms
-    state = state._replace(epoch=grant.epoch, held_until=now + config.lock_ttl_ms, again=False, logins=NO_LOGINS)
+    state.epoch, state.held_until = grant.epoch, now + config.lock_ttl_ms
+    state.again, state.logins = False, NO_LOGINS
     if state.role is Role.DRAINING:  # told to stop while it was asking
-        return _begin_release(state, now), ()
+        _begin_release(state, now)
+        return ()
     if now >= drain_at(config, deadline):
         return _drain(config, state, "the grant took too long to arrive", now)
-    renew_at = sent_at + config.renew_interval_ms
-    state = state._replace(role=Role.LEADER, running=True, deadline=deadline, leads_since=now, next_at=renew_at, why="")
-    return state, (Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, grant.logins_left))
+    state.role, state.running, state.deadline = Role.LEADER, True, deadline
+    state.leads_since, state.next_at, state.why = now, sent_at + config.renew_interval_ms, ""
+    return Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, grant.logins_left)
 
 
-def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: int, now: int) -> Step:
+def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: int, now: int) -> Actions:
     """Asks again at the next heartbeat, or at the very moment when the obstacle is gone."""
     if state.role is Role.DRAINING:
-        return state._replace(next_at=now), ()
-    next_at = sent_at + config.renew_interval_ms
-    if reply.wait_ms is not None:
-        next_at = min(next_at, now + reply.wait_ms)
-    if state.again:
-        next_at = now
+        state.next_at = now
+        return ()
+    state.epoch = max(state.epoch, reply.epoch)
+    _ask_again(config, state, sent_at, reply.wait_ms, now)
     why = f"{reply.why} by {reply.by}" if reply.by else reply.why
-    notes = () if why == state.why else (_waits(reply),)
-    return state._replace(epoch=max(state.epoch, reply.epoch), next_at=next_at, again=False, why=why), notes
+    if why == state.why:
+        return ()
+    state.why = why
+    return (_waits(reply),)
+
+
+def _ask_again(config: FailoverConfig, state: State, sent_at: int, wait_ms: int | None, now: int) -> None:
+    """One interval after the last request; sooner when something is due by then, at once when something changed."""
+    state.next_at = sent_at + config.renew_interval_ms
+    if wait_ms is not None:
+        state.next_at = min(state.next_at, now + wait_ms)
+    if state.again:
+        state.next_at, state.again = now, False
 
 
 def _waits(reply: Refused) -> Note:
@@ -241,70 +262,64 @@ def _waits(reply: Refused) -> Note:
     return Note(f"waits ({reply.why}): {_WAITS[reply.why].format(by=reply.by or 'nobody')}{wait}")
 
 
-def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: int, now: int) -> Step:
-    deadline = sent_at + config.lease_ms
-    next_at = sent_at + config.renew_interval_ms
-    if reply.yield_in_ms is not None:
-        next_at = min(next_at, now + reply.yield_in_ms)
-    if state.again:
-        next_at = now
-    stable = now - state.leads_since >= config.sit_out_max_ms
-    state = state._replace(
-        deadline=deadline,
-        held_until=now + config.lock_ttl_ms,
-        next_at=next_at,
-        again=False,
-        why="",
-        failures=0 if stable else state.failures,
-    )
-    extend = Extend(deadline, reply.logins_left)
+def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: int, now: int) -> Actions:
+    state.deadline = sent_at + config.lease_ms
+    state.held_until = now + config.lock_ttl_ms
+    state.why = ""
+    if now - state.leads_since >= config.sit_out_max_ms:
+        state.failures = 0
+    _ask_again(config, state, sent_at, reply.yield_in_ms, now)
+    extend = Extend(state.deadline, reply.logins_left)
     if not reply.yield_to and not reply.why:
-        return state, (extend,)
+        return (extend,)
     why = ": ".join(filter(None, (f"hands over to {reply.yield_to}" if reply.yield_to else "gives up", reply.why)))
-    ending: Ending = "handed-over" if reply.yield_to else "released"
-    state, actions = _drain(config, state._replace(hand_to=reply.yield_to), why, now, ending)
-    return state, (extend, *actions)
+    state.hand_to = reply.yield_to
+    return extend, *_drain(config, state, why, now, "handed-over" if reply.yield_to else "released")
 
 
-def _on_failure(config: FailoverConfig, state: State, why: str, now: int) -> Step:
+def _on_failure(config: FailoverConfig, state: State, why: str, now: int) -> Actions:
     """Asks again soon. The store sorts out what the request may have done all the same: it knows us by our `owner`."""
-    state = state._replace(next_at=now + config.retry_ms, again=False)
+    state.next_at, state.again = now + config.retry_ms, False
     if state.role is Role.LEADER and state.deadline is not None:
         left = state.deadline - now
-        return state, (Note(f"could not renew the lease, {left / 1000:.1f} s left: {why}", True),)
+        return (Note(f"could not renew the lease, {left / 1000:.1f} s left: {why}", True),)
     note = Note(f"no answer from the store: {why}", True)
     if state.role is Role.DRAINING:  # its `why` is the reason of the release
-        return state, (note,)
-    return state._replace(why=why), (() if why == state.why else (note,))
+        return (note,)
+    if why == state.why:
+        return ()
+    state.why = why
+    return (note,)
 
 
-def _on_workload_ended(config: FailoverConfig, state: State, reason: str, fatal: bool, now: int) -> Step:
+def _on_workload_ended(config: FailoverConfig, state: State, reason: str, fatal: bool, now: int) -> Actions:
     if fatal:
-        state = state._replace(stopping=True, error=reason)
+        state.stopping, state.error = True, reason
     sit_out = min(config.sit_out_ms << min(state.failures, 30), config.sit_out_max_ms)
-    state = state._replace(failures=state.failures + 1, sit_out_until=now + sit_out)
+    state.failures += 1
+    state.sit_out_until = now + sit_out
     return _drain(config, state, f"the workload ended: {reason}", now, "workload-failed")
 
 
-def _on_stop(config: FailoverConfig, state: State, why: str, now: int) -> Step:
+def _on_stop(config: FailoverConfig, state: State, why: str, now: int) -> Actions:
     if state.role is not Role.DRAINING:
         return _drain(config, state, why, now)
-    return (state if state.running else _begin_release(state, now)), ()
+    if not state.running:
+        _begin_release(state, now)
+    return ()
 
 
-def _on_time(config: FailoverConfig, state: State, now: int) -> Step:
-    actions: tuple[Action, ...] = ()
+def _on_time(config: FailoverConfig, state: State, now: int) -> Actions:
+    actions: Actions = ()
     if state.role is Role.LEADER and state.deadline is not None and now >= drain_at(config, state.deadline):
-        state, actions = _drain(config, state, "could not renew the lease in time", now, "renew-failed")
+        actions = _drain(config, state, "could not renew the lease in time", now, "renew-failed")
     if state.role is Role.FOLLOWER and now >= state.sit_out_until:
-        state = state._replace(role=Role.CANDIDATE, next_at=now)
+        state.role, state.next_at = Role.CANDIDATE, now
     if _may_release(state) and now >= state.release_by:
-        state, rested = _rest(state, now)
-        actions += rested
+        actions += _rest(state, now)
     if _may_send(state) and now >= state.next_at:
-        state, more = _send(config, state, now)
-        actions += more
-    return state, actions
+        actions += (_send(config, state, now),)
+    return actions
 
 
 def _may_release(state: State) -> bool:
@@ -318,7 +333,7 @@ def _may_send(state: State) -> bool:
     )
 
 
-def _send(config: FailoverConfig, state: State, now: int) -> Step:
+def _send(config: FailoverConfig, state: State, now: int) -> Send:
     give_up_at = now + config.renew_interval_ms
     request: Request
     if state.role is Role.LEADER and state.deadline is not None:
@@ -337,33 +352,38 @@ def _send(config: FailoverConfig, state: State, now: int) -> Step:
         give_up_at = min(give_up_at, state.release_by)
     else:
         request = Campaign(state.role is Role.CANDIDATE, state.epoch)
-    number = state.requests + 1
-    state = state._replace(requests=number, pending=Pending(number, request, now))
-    return state, (Send(number, request, give_up_at),)
+    state.requests += 1
+    state.pending = Pending(state.requests, request, now)
+    return Send(state.requests, request, give_up_at)
 
 
-def _drain(config: FailoverConfig, state: State, why: str, now: int, ending: Ending = "released") -> Step:
+def _drain(config: FailoverConfig, state: State, why: str, now: int, ending: Ending = "released") -> Actions:
     """Ends the lead, if there is one, then releases. A renewal in flight is forgotten; a campaign may still win."""
-    campaigning = state.pending is not None and isinstance(state.pending.request, Campaign)
-    pending = state.pending if campaigning else None
-    state = state._replace(role=Role.DRAINING, why=why, ending=ending, pending=pending, again=False)
+    if state.pending is not None and not isinstance(state.pending.request, Campaign):
+        state.pending = None
+    state.role, state.why, state.ending, state.again = Role.DRAINING, why, ending, False
     if not state.running or state.deadline is None:
-        return _begin_release(state, now), (Note(why),)
+        _begin_release(state, now)
+        return (Note(why),)
     by = min(now + config.stop_timeout_ms, state.deadline)
-    return state, (Note(f"stops the workload: {why}"), StopWorkload(by))
+    return Note(f"stops the workload: {why}"), StopWorkload(by)
 
 
-def _begin_release(state: State, now: int) -> State:
+def _begin_release(state: State, now: int) -> None:
     """The workload is gone: tell the store, but not for longer than the lock can last, nor than a stop may take."""
-    return state._replace(next_at=now, release_by=now + _FINISH_MS if state.stopping else state.held_until)
+    state.next_at = now
+    state.release_by = now + _FINISH_MS if state.stopping else state.held_until
 
 
-def _rest(state: State, now: int) -> Step:
+def _rest(state: State, now: int) -> Actions:
     """The lead is over and done with."""
-    state = state._replace(held_until=0, hand_to="", why="", pending=None, next_at=now)
+    state.held_until, state.hand_to, state.why = 0, "", ""
+    state.pending, state.next_at = None, now
     if state.stopping:
-        return state._replace(role=Role.GONE), (Finish(state.error),)
+        state.role = Role.GONE
+        return (Finish(state.error),)
     if now < state.sit_out_until:
-        pause = (state.sit_out_until - now) / 1000
-        return state._replace(role=Role.FOLLOWER), (Note(f"sits out for {pause:.1f} s", True),)
-    return state._replace(role=Role.CANDIDATE), ()
+        state.role = Role.FOLLOWER
+        return (Note(f"sits out for {(state.sit_out_until - now) / 1000:.1f} s", True),)
+    state.role = Role.CANDIDATE
+    return ()
