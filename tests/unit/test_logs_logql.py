@@ -199,7 +199,7 @@ _line = st.binary(max_size=12).map(lambda raw: raw.replace(b"\x00", b"ab")) | st
 )
 def test_searching_a_block_finds_what_searching_lines_finds(lines: list[bytes], pattern: str) -> None:
     texts = [line.decode(errors="replace") for line in lines]
-    packed = encode(list(range(len(lines))), texts, {})
+    (packed,) = encode(list(range(len(lines))), texts, {})
     block = decode(packed.head, decode_text(packed.text))
     assert block.lines() == [text.encode() for text in texts]
     for op in ("|=", "!=", "|~", "!~"):

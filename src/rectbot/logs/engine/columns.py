@@ -111,7 +111,7 @@ class Columns:
 
     def _joined(self) -> bytes:
         block = self.block
-        if len(self.indexes) == len(block.times) == block.text.count(b"\n"):
+        if len(self.indexes) == block.count and block.one_line_each:
             return block.text[:-1].replace(b"\n", _BETWEEN)
         return _BETWEEN.join(self.lines)
 

@@ -105,7 +105,7 @@ def _load(  # noqa: PLR0917
         block = store.block(stream, group[0], *packed)
     else:
         block = merge([part for ref in group if (part := store.read(stream, ref)) is not None])
-    if block is None or not block.times:
+    if block is None or not block.count:
         return None
     indexes: Sequence[int] = block.between(start, end)
     for filter_ in filters:
@@ -126,7 +126,7 @@ def _may_match(text: bytes, filters: Sequence[LineFilter]) -> bool:
 
 def _filtered(block: Block, indexes: Sequence[int], filter_: LineFilter) -> Sequence[int]:  # noqa: PLR0911
     """The indexes whose lines pass: by a search over the block when few lines should hit, else line by line."""
-    whole = len(indexes) * 2 > len(block.times)
+    whole = len(indexes) * 2 > block.count
     if whole and not _dense(block, filter_):
         found = matching_lines(block.text, block.starts, filter_)
         if found is not None:
@@ -155,4 +155,4 @@ def _dense(block: Block, filter_: LineFilter) -> bool:
     """Whether so many lines hold the text that going from hit to hit would be slower than line by line."""
     needles = [alternative.needle for alternative in filter_.alternatives]
     hits = sum(block.text.count(needle) for needle in needles if needle)
-    return hits * 6 > len(block.times) or any(needle == b"" for needle in needles)
+    return hits * 6 > block.count or any(needle == b"" for needle in needles)

@@ -1,19 +1,23 @@
-"""From a push to what the store takes: limits, the service's name, order, duplicates."""
+"""From a push to what the store takes: limits, the service's name, order, duplicates, packing."""
 
 from __future__ import annotations
 
+import operator
 import re
 import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
+from itertools import islice
 
+from rectbot.logs.store.chunk import Encoded, encode
 from rectbot.logs.store.index import Index, stream_key
 from rectbot.logs.store.limits import Limits
 from rectbot.logs.store.store import Store
 
 Metadata = dict[str, str]
 Pushed = tuple[Metadata, list[int], list[str], dict[int, Metadata]]
-Batch = tuple[str, list[int], list[str], dict[int, Metadata]]
+Batch = tuple[str, Encoded]  # a stream's key, and a chunk for it
+_WIDEST = 4  # bytes of a character in UTF-8
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 # Where Loki looks for the name of the service that a stream comes from.
 _SERVICE = (
@@ -56,15 +60,13 @@ class Ingest:
                 complaint = error
                 self.rejected += len(times)
                 continue
-            if self._all_good(times, lines):
-                batches.append((key, times, lines, metadata))
-            else:
-                good_times, good_lines, fields, problem = self._good_ones(labels, times, lines, metadata)
+            if not self._all_good(times, lines):
+                times, lines, metadata, problem = self._good_ones(labels, times, lines, metadata)  # noqa: PLW2901
                 complaint = problem or complaint
-                if good_times:
-                    batches.append((key, good_times, good_lines, fields))
-        self.lines += sum(len(batch[1]) for batch in batches)
-        self.bytes += sum(sum(map(len, batch[2])) for batch in batches)
+            if times:
+                batches += [(key, chunk) for chunk in encode(times, lines, metadata)]
+        self.lines += sum(chunk.lines for _, chunk in batches)
+        self.bytes += sum(chunk.size - chunk.lines for _, chunk in batches)
         return batches, complaint
 
     def _key(self, labels: Metadata) -> str:
@@ -107,12 +109,13 @@ class Ingest:
     def _all_good(self, times: list[int], lines: list[str]) -> bool:
         """In strict order of time, so that nothing is there twice, and within the limits: the usual case."""
         oldest, newest = self._bounds()
-        ordered = sorted(set(times))
-        return ordered == times and oldest <= times[0] and times[-1] <= newest and self._short(max(lines, key=len))
+        ordered = all(map(operator.lt, times, islice(times, 1, None)))
+        longest = max(map(len, lines)) * _WIDEST
+        return ordered and oldest <= times[0] and times[-1] <= newest and longest <= self.limits.line_bytes
 
     def _short(self, line: str) -> bool:
         limit = self.limits.line_bytes
-        return len(line) * 4 <= limit or len(line.encode(errors="replace")) <= limit
+        return len(line) * _WIDEST <= limit or len(line.encode(errors="replace")) <= limit
 
     def _good_ones(
         self, labels: Metadata, times: list[int], lines: list[str], metadata: dict[int, Metadata]

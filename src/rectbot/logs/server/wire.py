@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any
+from operator import attrgetter
 
 import msgspec
 
@@ -22,45 +22,40 @@ class WireError(Exception):
     """The body is not what it should be."""
 
 
-class PushedStream(msgspec.Struct):
-    """A stream of a push. A value is [nanoseconds as text, line] or [nanoseconds, line, structured metadata]."""
+class _Value(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    """Nanoseconds as text, the line, and perhaps structured metadata."""
 
+    time: str
+    line: str
+    metadata: dict[str, str] | None = None
+
+
+class _Stream(msgspec.Struct):
     stream: dict[str, str]
-    values: list[list[Any]]
+    values: list[_Value]
 
 
 class _Push(msgspec.Struct):
-    streams: list[PushedStream]
+    streams: list[_Stream]
 
 
 _JSON = msgspec.json.Decoder(_Push)
+_TIME, _LINE, _METADATA = attrgetter("time"), attrgetter("line"), attrgetter("metadata")
 
 
 def from_json(body: bytes) -> Iterator[tuple[Metadata, list[int], list[str], dict[int, Metadata]]]:
     """Labels, times, lines and structured metadata of each stream. Raises WireError."""
     try:
-        push = _JSON.decode(body)
-        for stream in push.streams:
+        for stream in _JSON.decode(body).streams:
             values = stream.values
             metadata = {}
-            if set(map(len, values)) - {2}:
-                metadata = {index: _metadata(value) for index, value in enumerate(values) if len(value) != 2}
-            times, lines = [int(value[0]) for value in values], [value[1] for value in values]
-            if set(map(type, lines)) - {str} or {type(value[0]) for value in values} - {str}:
-                raise WireError("a value must be a list of two strings")
-            yield stream.stream, times, lines, {index: fields for index, fields in metadata.items() if fields}
+            if any(map(_METADATA, values)):
+                metadata = {index: value.metadata for index, value in enumerate(values) if value.metadata}
+            yield stream.stream, list(map(int, map(_TIME, values))), list(map(_LINE, values)), metadata
     except msgspec.DecodeError as error:
         raise WireError(str(error)) from None
-    except (ValueError, TypeError, IndexError, UnicodeError, RecursionError):
-        raise WireError("a value must be a list of two strings: nanoseconds since 1970, and the line") from None
-
-
-def _metadata(value: list[Any]) -> Metadata:
-    if len(value) != 3 or not isinstance(value[2], dict):
-        raise WireError("a value has two or three parts, and the third is an object of structured metadata")
-    if not all(isinstance(text, str) for text in value[2].values()):
-        raise WireError("structured metadata must be text")
-    return value[2]
+    except (ValueError, RecursionError):
+        raise WireError("a value's first part must be nanoseconds since 1970, as text") from None
 
 
 def _unpacked(body: bytes, most: int) -> bytes:

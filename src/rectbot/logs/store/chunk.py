@@ -7,12 +7,15 @@ blobs are zstd frames with a checksum: damage is noticed when they are read.
 from __future__ import annotations
 
 import heapq
+import operator
 import sys
 import threading
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate, pairwise
+from itertools import count as counting
 from typing import NamedTuple
 
 import msgspec
@@ -50,19 +53,35 @@ class Encoded(NamedTuple):
 
 
 class Block:
-    """A chunk, unpacked: `text[starts[i]:starts[i + 1] - 1]` is line i, at `times[i]`."""
+    """A chunk, unpacked: line i, of `times[i]`, is `text[starts[i]:starts[i + 1] - 1]`.
 
-    __slots__ = ("metadata", "starts", "text", "times")
+    What a query does not look at is not unpacked.
+    """
 
-    def __init__(self, times: array[int], starts: array[int], text: bytes, metadata: dict[int, Metadata]) -> None:
-        self.times, self.starts, self.text, self.metadata = times, starts, text, metadata
+    def __init__(self, count: int, text: bytes, times: bytes, lengths: bytes, metadata: dict[int, Metadata]) -> None:
+        self.count, self.text, self.metadata = count, text, metadata
+        self._times, self._lengths = times, lengths
+
+    @cached_property
+    def times(self) -> array[int]:
+        return _restored("q", self._times)
+
+    @cached_property
+    def starts(self) -> array[int]:
+        before = accumulate(_restored("I", self._lengths), initial=0)
+        return array("I", map(operator.add, before, counting()))  # a newline for each line before
+
+    @cached_property
+    def one_line_each(self) -> bool:
+        """Whether no line holds a newline."""
+        return self.text.count(b"\n") == self.count
 
     def line(self, index: int) -> bytes:
         return self.text[self.starts[index] : self.starts[index + 1] - 1]
 
     def lines(self) -> list[bytes]:
         """All lines."""
-        if self.text.count(b"\n") == len(self.times):
+        if self.one_line_each:
             return self.text[:-1].split(b"\n")
         text = self.text
         return [text[start : end - 1] for start, end in pairwise(self.starts)]
@@ -109,27 +128,42 @@ def _restored(typecode: str, raw: bytes) -> array[int]:
     return values
 
 
-def encode(times: Sequence[int], lines: Sequence[str | bytes], metadata: dict[int, Metadata]) -> Encoded:
-    """Packs lines that are in order of time; not empty."""
-    if isinstance(lines[0], str):
-        text = ("\n".join(lines) + "\n").encode(errors="replace")  # type: ignore[arg-type]
-        if len(text) == sum(map(len, lines)) + len(lines):
-            lengths = array("I", map(len, lines))
-        else:
-            lengths = array("I", [len(line.encode(errors="replace")) for line in lines])  # type: ignore[union-attr]
-    else:
-        text = b"\n".join(lines) + b"\n"  # type: ignore[arg-type]
-        lengths = array("I", map(len, lines))
-    index = b"".join(
+def encode(times: Sequence[int], lines: Sequence[str], metadata: dict[int, Metadata]) -> list[Encoded]:
+    """Packs lines that are in order of time, as one chunk or, if they are many, several."""
+    joined = "\n".join(lines)
+    if len(joined) <= MOST_TEXT // (1 if joined.isascii() else 4):
+        text = joined.encode(errors="replace")
+        return [_encoded(times, text, _lengths(joined, text, lines), metadata)]
+    return encode_bytes(times, [line.encode(errors="replace") for line in lines], metadata)
+
+
+def encode_bytes(times: Sequence[int], lines: Sequence[bytes], metadata: dict[int, Metadata]) -> list[Encoded]:
+    """The same from UTF-8."""
+    parts = []
+    for cut in pieces(map(len, lines)):
+        inside = {index - cut.start: value for index, value in metadata.items() if cut.start <= index < cut.stop}
+        parts.append(_encoded(times[cut], b"\n".join(lines[cut]), map(len, lines[cut]), inside))
+    return parts
+
+
+def _lengths(joined: str, text: bytes, lines: Sequence[str]) -> Iterable[int]:
+    if joined.isascii():
+        return map(len, lines)
+    parts = text.split(b"\n")
+    return map(len, parts if len(parts) == len(lines) else [line.encode(errors="replace") for line in lines])
+
+
+def _encoded(times: Sequence[int], text: bytes, lengths: Iterable[int], metadata: dict[int, Metadata]) -> Encoded:
+    head = b"".join(
         (
             len(times).to_bytes(4, "little"),
             _transposed(array("q", times)),
-            _transposed(lengths),
+            _transposed(array("I", lengths)),
             _packed.encode(metadata),
         )
     )
     pack = _compressor().compress
-    return Encoded(times[0], times[-1], len(times), len(text), pack(index), pack(text))
+    return Encoded(times[0], times[-1], len(times), len(text) + 1, pack(head), pack(text + b"\n"))
 
 
 def decode_text(blob: bytes) -> bytes:
@@ -140,17 +174,13 @@ def decode_text(blob: bytes) -> bytes:
         raise DamagedError(str(error)) from None
 
 
-def decode(index: bytes, text: bytes) -> Block:
-    """A chunk from its packed index and its unpacked text. Raises DamagedError."""
-    raw = decode_text(index)
+def decode(head: bytes, text: bytes) -> Block:
+    """A chunk from its packed head and its unpacked text. Raises DamagedError."""
+    raw = decode_text(head)
     count = int.from_bytes(raw[:4], "little")
-    times = _restored("q", raw[4 : 4 + 8 * count])
-    lengths = _restored("I", raw[4 + 8 * count : 4 + 12 * count])
-    starts = array("I", accumulate((length + 1 for length in lengths), initial=0))
-    metadata = _unpacked.decode(raw[4 + 12 * count :])
-    if len(times) != count or starts[-1] != len(text):
-        raise DamagedError("its index and its text do not belong together")
-    return Block(times, starts, text, metadata)
+    times, lengths = 4 + 8 * count, 4 + 12 * count
+    metadata = _unpacked.decode(raw[lengths:])
+    return Block(count, text, raw[4:times], raw[times:lengths], metadata)
 
 
 def merge(blocks: Sequence[Block]) -> Block:
@@ -168,8 +198,9 @@ def merge(blocks: Sequence[Block]) -> Block:
             metadata[len(times)] = line.metadata
         times.append(line.time)
         lines.append(line.text)
-    starts = array("I", accumulate((len(line) + 1 for line in lines), initial=0))
-    return Block(times, starts, b"\n".join(lines) + b"\n" if lines else b"", metadata)
+    text = b"\n".join(lines) + b"\n" if lines else b""
+    lengths = array("I", map(len, lines))
+    return Block(len(lines), text, _transposed(times), _transposed(lengths), metadata)
 
 
 def pieces(sizes: Iterable[int], most: int = MOST_TEXT) -> list[slice]:

@@ -7,12 +7,12 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
 from rectbot.logs.store import chunk as chunks
-from rectbot.logs.store.chunk import Block, DamagedError, Encoded, Metadata
+from rectbot.logs.store.chunk import Block, DamagedError, Encoded
 from rectbot.logs.store.database import Database
 from rectbot.logs.store.index import ChunkRef, Index, Stream
 from rectbot.logs.store.limits import Limits
@@ -49,29 +49,14 @@ class Store:
 
     # Writing
 
-    def append(self, batches: Iterable[tuple[str, list[int], list[str], dict[int, Metadata]]]) -> Future[None]:
-        """Adds lines: per stream its key, times, lines and structured metadata. On the disk when the future is done."""
-        rows = [
-            (key, part) for key, times, lines, metadata in batches for part in self._encoded(times, lines, metadata)
-        ]
+    def append(self, rows: list[tuple[str, Encoded]]) -> Future[None]:
+        """Adds chunks, each to the stream of its key. On the disk when the future is done."""
         self.last_push = time.monotonic()
 
         def work(database: Database) -> list[tuple[str, list[ChunkRef], list[ChunkRef]]]:
             return [(key, [], [ref]) for key, ref in database.insert(rows)]
 
         return self.submit(work)
-
-    @staticmethod
-    def _encoded(times: list[int], lines: list[str], metadata: dict[int, Metadata]) -> list[Encoded]:
-        if not times:
-            return []
-        if sum(map(len, lines)) <= chunks.MOST_TEXT:
-            return [chunks.encode(times, lines, metadata)]
-        parts = []
-        for cut in chunks.pieces(map(len, lines)):
-            inside = {index - cut.start: value for index, value in metadata.items() if cut.start <= index < cut.stop}
-            parts.append(chunks.encode(times[cut], lines[cut], inside))
-        return parts
 
     def submit(self, work: Work) -> Future[None]:
         """Has the writing thread do this work and commit it."""
@@ -135,10 +120,13 @@ class Store:
     def block(self, stream: Stream, ref: ChunkRef, index: bytes, text: bytes) -> Block | None:
         """The block of what `text` gave; None if it is damaged."""
         try:
-            return chunks.decode(index, text)
+            block = chunks.decode(index, text)
+            if (block.count, len(text)) != (ref.lines, ref.size):
+                raise DamagedError("its head and its text do not belong together")
         except (DamagedError, ValueError) as error:
             self._lost(stream, ref, error)
             return None
+        return block
 
     def read(self, stream: Stream, ref: ChunkRef) -> Block | None:
         """A chunk; None if it is damaged. Raises MovedError."""

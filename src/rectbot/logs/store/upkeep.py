@@ -15,7 +15,6 @@ from rectbot.logs.pipeline.build import build
 from rectbot.logs.pipeline.entry import Entry
 from rectbot.logs.pipeline.labels import value_test
 from rectbot.logs.store import chunk as chunks
-from rectbot.logs.store.chunk import Block
 from rectbot.logs.store.database import Database
 from rectbot.logs.store.index import ChunkRef, Stream
 from rectbot.logs.store.levels import LABEL, detect
@@ -124,7 +123,8 @@ class Upkeep:
     def _merge(self, stream: Stream, run: list[ChunkRef]) -> None:
         blocks = [block for ref in run if (block := self.store.read(stream, ref)) is not None]
         if len(blocks) == len(run):
-            self._swap([(stream, run, _encoded(chunks.merge(blocks)))])
+            merged = chunks.merge(blocks)
+            self._swap([(stream, run, chunks.encode_bytes(merged.times, merged.lines(), merged.metadata))])
             self.merged += len(run)
 
     # Deletions
@@ -172,13 +172,5 @@ class Upkeep:
         if len(kept) == len(lines):
             return
         fields = {place: block.metadata[index] for place, index in enumerate(kept) if index in block.metadata}
-        new = [chunks.encode([block.times[i] for i in kept], [lines[i] for i in kept], fields)] if kept else []
+        new = chunks.encode_bytes([block.times[i] for i in kept], [lines[i] for i in kept], fields) if kept else []
         self._swap([(stream, [ref], new)])
-
-
-def _encoded(block: Block) -> list[chunks.Encoded]:
-    lines, parts = block.lines(), []
-    for cut in chunks.pieces(map(len, lines)):
-        metadata = {i - cut.start: value for i, value in block.metadata.items() if cut.start <= i < cut.stop}
-        parts.append(chunks.encode(block.times[cut], lines[cut], metadata))
-    return parts
