@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import subprocess
+import time
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from lease_sites import sites_on
+from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Command, Logins, Release, Renew
 from rectbot.hub.exporter import exposition
 from servers import RedisServer
 
 PRIORITY = ("a", "b", "c")
+CONFIG = FailoverConfig(site="", priority=PRIORITY)
 Values = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
 
@@ -37,7 +40,7 @@ async def test_what_the_sites_did_is_what_prometheus_sees(redis: RedisServer) ->
         await a.ask(Renew(epoch, Logins(2)))
         await b.campaign()
         await b.store.command(Command("drain", "eve", "", "b"))
-        text = exposition(await b.store.snapshot(), PRIORITY)
+        text = exposition(await b.store.snapshot(), CONFIG)
         check_format(text)
         seen = values(text)
 
@@ -56,17 +59,23 @@ async def test_what_the_sites_did_is_what_prometheus_sees(redis: RedisServer) ->
         assert of("renewals_failed_total", site="a") == 0
         assert of("logins_total", site="a") == 3
         assert of("logins_left") == 247
+        assert of("login_burst") == 250
+        assert time.time() - 60 < of("leader_since_timestamp_seconds", site="a") <= time.time()
+        assert [of("pinned", site=name) for name in PRIORITY] == [0, 0, 0]
         assert of("events_total", kind="acquired", site="a") == 1
         assert of("events_total", kind="drain", site="b") == 1
+        assert of("events_total", kind="acquired", site="b") == 0, "what has not happened yet is 0, not absent"
         assert of("hold") == 0
 
+        await b.store.command(Command("switch", "eve", "", "a"))
         await a.ask(Release(epoch, "the gateway is away", ending="workload-failed"))
-        seen = values(exposition(await b.store.snapshot(), PRIORITY))
+        seen = values(exposition(await b.store.snapshot(), CONFIG))
         assert of("events_total", kind="workload-failed", site="a") == 1
+        assert [of("pinned", site=name) for name in PRIORITY] == [1, 0, 0]
         assert ("rectbot_failover_lease_remaining_seconds", ()) not in seen
 
 
 def test_without_redis_nothing_old_is_told() -> None:
-    text = exposition(None, PRIORITY)
+    text = exposition(None, CONFIG)
     check_format(text)
     assert values(text) == {("rectbot_redis_up", ()): 0}

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import accumulate
+from datetime import datetime
+from itertools import accumulate, product
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from rectbot.failover.events import Snapshot
+from rectbot.failover.config import FailoverConfig
+from rectbot.failover.events import MEANINGS, Snapshot
 from rectbot.failover.link import BUCKETS_MS
 
 
@@ -21,29 +23,26 @@ class _Collected(Collector):
         return self._metrics
 
 
-def exposition(snapshot: Snapshot | None, priority: tuple[str, ...]) -> bytes:
+def exposition(snapshot: Snapshot | None, config: FailoverConfig) -> bytes:
     """The text that Prometheus scrapes; `snapshot` is None while Redis does not answer."""
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(_Collected(_metrics(snapshot, priority)))
+    registry.register(_Collected(_metrics(snapshot, config)))
     return generate_latest(registry)
 
 
-def _metrics(snapshot: Snapshot | None, priority: tuple[str, ...]) -> Iterator[Metric]:
+def _metrics(snapshot: Snapshot | None, config: FailoverConfig) -> Iterator[Metric]:
     yield _gauge("rectbot_redis_up", "1 while the hub can read the failover's state from Redis.", snapshot is not None)
     if snapshot is None:
         return  # no value is better than an old one
-    yield from _sites(snapshot, priority)
+    yield from _sites(snapshot, config.priority)
+    yield from _lease(snapshot)
     yield from _renewals(snapshot)
-    yield from _counters(snapshot)
-    if snapshot.leader is not None:
-        remaining = snapshot.leader.lease_remaining_ms / 1000
-        yield _gauge(
-            "rectbot_failover_lease_remaining_seconds", "Seconds until the lease ends unless renewed.", remaining
-        )
+    yield from _counters(snapshot, config.priority)
     yield _gauge("rectbot_failover_epoch", "Fencing token of the last lease that was granted.", snapshot.epoch)
     yield _gauge("rectbot_failover_suspended_seconds", "For so long no lease is granted.", snapshot.suspended_ms / 1000)
     yield _gauge("rectbot_failover_hold", "1 while an operator allows no automatic moves.", snapshot.hold is not None)
     yield _gauge("rectbot_failover_logins_left", "Logins left in the budget, at once.", snapshot.logins_left)
+    yield _gauge("rectbot_failover_login_burst", "Logins that the budget allows at once when full.", config.login_burst)
 
 
 def _sites(snapshot: Snapshot, priority: tuple[str, ...]) -> Iterator[Metric]:
@@ -51,6 +50,7 @@ def _sites(snapshot: Snapshot, priority: tuple[str, ...]) -> Iterator[Metric]:
     eligible = _by_site("rectbot_failover_site_eligible", "1 for a site that may lead.")
     rank = _by_site("rectbot_failover_site_priority", "Rank of a site; 0 is the most preferred.")
     drained = _by_site("rectbot_failover_site_drained", "1 for a site that an operator does not want to lead.")
+    pinned = _by_site("rectbot_failover_pinned", "1 for the site that an operator switched to; it keeps the lead.")
     damped = _by_site("rectbot_failover_site_damped_seconds", "For so long a site leaves the lead to others.")
     age = _by_site(
         "rectbot_failover_heartbeat_age_seconds", "Seconds since a site's last heartbeat; absent without one."
@@ -62,12 +62,23 @@ def _sites(snapshot: Snapshot, priority: tuple[str, ...]) -> Iterator[Metric]:
         eligible.add_metric([name], float(site is not None and site.eligible))
         rank.add_metric([name], place)
         drained.add_metric([name], float(name in snapshot.drained))
+        pinned.add_metric([name], float(name == snapshot.pinned))
         damped.add_metric([name], site.damped_s if site is not None else 0)
         if site is not None:
             age.add_metric([name], site.heartbeat_age_s)
             if site.serving is not None:
                 serving.add_metric([name], float(site.serving))
-    yield from (is_leader, eligible, rank, drained, damped, age, serving)
+    yield from (is_leader, eligible, rank, drained, pinned, damped, age, serving)
+
+
+def _lease(snapshot: Snapshot) -> Iterator[Metric]:
+    if (leader := snapshot.leader) is None:
+        return
+    remaining = leader.lease_remaining_ms / 1000
+    yield _gauge("rectbot_failover_lease_remaining_seconds", "Seconds until the lease ends unless renewed.", remaining)
+    since = _by_site("rectbot_failover_leader_since_timestamp_seconds", "When the leader was granted the lead.")
+    since.add_metric([leader.site], datetime.fromisoformat(leader.since).timestamp())
+    yield since
 
 
 def _renewals(snapshot: Snapshot) -> Iterator[Metric]:
@@ -89,13 +100,14 @@ def _renewals(snapshot: Snapshot) -> Iterator[Metric]:
     yield from (duration, failed)
 
 
-def _counters(snapshot: Snapshot) -> Iterator[Metric]:
-    """What the store has counted since it has its data."""
+def _counters(snapshot: Snapshot, priority: tuple[str, ...]) -> Iterator[Metric]:
+    """What the store has counted since it has its data; 0 of what has not happened, so that the first time is seen."""
     events = CounterMetricFamily(
         "rectbot_failover_events", "Events by kind, and by the site they are about.", labels=["kind", "site"]
     )
     logins = CounterMetricFamily("rectbot_failover_logins", "Logins of the workload.", labels=["site"])
-    for name, count in sorted(snapshot.counts.items()):
+    none = dict.fromkeys((f"{kind}:{site}" for kind, site in product((*MEANINGS, "login"), priority)), 0)
+    for name, count in sorted((none | snapshot.counts).items()):
         kind, _, site = name.partition(":")
         if kind == "login":
             logins.add_metric([site], count)

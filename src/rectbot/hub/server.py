@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.events import Snapshot
 from rectbot.failover.store import RedisLeaseStore, StoreUnavailable
-from rectbot.failover.wiring import open_observer
+from rectbot.failover.wiring import failover_config, open_observer
 from rectbot.hub import host
 from rectbot.hub.exporter import exposition
 from rectbot.settings import Settings
@@ -25,7 +25,7 @@ class Hub:
 
     def __init__(self, store: RedisLeaseStore, settings: Settings) -> None:
         self._store = store
-        self._priority = settings.failover_priority
+        self._config = failover_config(settings, observer=True)
         self._push_proxy = host.push_proxy_address(settings)
         self._folder = str(settings.rectbot_home)
         self._reachable: bool | None = None
@@ -39,7 +39,7 @@ class Hub:
 
     async def _metrics(self, _: web.Request) -> web.Response:
         snapshot, around = await asyncio.gather(self._snapshot(), host.exposition(self._push_proxy, self._folder))
-        body = exposition(snapshot, self._priority) + around
+        body = exposition(snapshot, self._config) + around
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _healthz(self, _: web.Request) -> web.Response:
