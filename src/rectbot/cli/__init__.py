@@ -210,6 +210,26 @@ def hub_serve() -> None:
 
 
 @main.group(cls=Group)
+def dashboards() -> None:
+    """The dashboards as code."""
+
+
+@dashboards.command("build")
+@click.option("--check", is_flag=True, help="Write nothing; fail when a file is not what the code makes.")
+def dashboards_build(check: bool) -> None:
+    """Write docker/monitoring/grafana/dashboards/*.json from the code and the alert rules' limits."""
+    from rectbot.dashboards import build
+    from rectbot.stack.layout import Layout
+
+    monitoring = Layout.of(read_settings()).monitoring
+    if check:
+        build.check(monitoring)
+        return
+    for path in build.write(monitoring):
+        click.echo(f"dashboards: {path.name} written")
+
+
+@main.group(cls=Group)
 def discord() -> None:
     """The local Discord: for trying and testing without the real one."""
 
