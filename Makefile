@@ -19,9 +19,9 @@ up: setup ## run the stack: two sites, one bot, monitoring (make up ARGS=--detac
 down: ## stop the stack
 	@$(BIN)/rectbot down
 
-# Two at once, since most tests wait for servers; a file stays with one worker, which has the stack that its tests share.
+# Three at once, since most tests wait for servers; a file stays with one worker, which has the stack its tests share.
 test: setup-dev ## run the tests, fast tiers first (make test ARGS=tests/unit)
-	@$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-compose: setup-dev ## run the compose file on a Docker engine of the test's own (root; minutes)
 	@$(BIN)/python -m pytest tests/compose --timeout 900 $(ARGS)
