@@ -122,6 +122,7 @@ class Site:
     command: list[str] | None = None
     changes: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    watchers_turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # for who leaves the bot only one watcher
 
     @property
     def log(self) -> str:

@@ -35,7 +35,8 @@ Fault = Callable[[Stage, Site, float], Coroutine[None, None, None]]
 
 
 async def kill_wrapper(_: Stage, site: Site, seconds: float) -> None:
-    await _kill(site, seconds, site.wrapper)
+    async with site.watchers_turn:
+        await _kill(site, seconds, site.wrapper)
 
 
 async def kill_program(_: Stage, site: Site, __: float) -> None:
@@ -64,7 +65,8 @@ async def stop_cleanly(_: Stage, site: Site, seconds: float) -> None:
 
 
 async def pause_wrapper(_: Stage, site: Site, seconds: float) -> None:
-    await _pause(site, seconds, site.wrapper)
+    async with site.watchers_turn:
+        await _pause(site, seconds, site.wrapper)
 
 
 async def pause_program(_: Stage, site: Site, seconds: float) -> None:
@@ -72,11 +74,13 @@ async def pause_program(_: Stage, site: Site, seconds: float) -> None:
 
 
 async def pause_wrapper_and_program(_: Stage, site: Site, seconds: float) -> None:
-    await _pause(site, seconds, site.wrapper, site.bot)
+    async with site.watchers_turn:
+        await _pause(site, seconds, site.wrapper, site.bot)
 
 
 async def pause_keeper(_: Stage, site: Site, seconds: float) -> None:
-    await _pause(site, seconds, site.keeper)
+    async with site.watchers_turn:  # with no watcher left that runs, nothing ends the bot: docs/failover.md
+        await _pause(site, seconds, site.keeper)
 
 
 async def freeze_link(_: Stage, site: Site, seconds: float) -> None:
