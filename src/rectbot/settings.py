@@ -19,7 +19,8 @@ from rectbot.errors import ConfigError
 
 BASE_PORTS = {
     "push-proxy": 9443,
-    "console": 3000,
+    "console": 3000,  # Grafana where it is installed, else our console
+    "console-beside": 3002,  # our console beside Grafana
     "prometheus": 9090,
     "pushgateway": 9091,
     "alertmanager": 9093,
@@ -87,6 +88,15 @@ class Settings(BaseSettings):
 
     # Console
     dashboard_admin_password: SecretStr | None = None
+    dashboard_viewer_password: SecretStr | None = None
+    console_secret: SecretStr | None = None
+    console_bind: str = "127.0.0.1"
+    console_port: int | None = Field(default=None, ge=0, le=65535)
+    console_login: bool = False
+    console_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$")
+    console_prometheus_url: str | None = Field(default=None, pattern=r"^https?://")
+    console_alertmanager_url: str | None = Field(default=None, pattern=r"^https?://")
+    console_loki_url: str | None = Field(default=None, pattern=r"^https?://")
 
     # The stack
     hub_bind: str = "127.0.0.1"

@@ -147,7 +147,10 @@ def test_no_secret_shows_in_an_inspection_or_a_log(stack: Stack) -> None:
 
 
 def test_a_container_is_given_its_own_secrets_and_nothing_of_the_others(stack: Stack) -> None:
-    assert [mount["Destination"] for mount in stack.project.containers()["hub"]["Mounts"]] == ["/app/.env"]
+    assert sorted(mount["Destination"] for mount in stack.project.containers()["hub"]["Mounts"]) == [
+        "/app/.env",
+        "/app/docker/monitoring/grafana/dashboards",
+    ]
     assert "TOKEN" not in stack.project.compose("exec", "-T", "hub", "cat", "/app/.env")
 
 

@@ -38,7 +38,7 @@ def test_up_leads_to_a_healthy_stack(stack: Stack) -> None:
     assert set(status["sites"]) == {"xserver", "oci"}
     assert all(site["eligible"] and site["heartbeat_age_s"] < TTL_SECONDS for site in status["sites"].values())
     assert status["push"]["xserver-bot"]["age_s"] < 70
-    expected = {"redis", "pushgateway", "prometheus", "alertmanager", "nginx", "hub", "loki", "discord"}
+    expected = {"redis", "pushgateway", "prometheus", "alertmanager", "nginx", "hub", "console", "loki", "discord"}
     expected |= {"bot-xserver", "bot-oci", "push-xserver", "link-xserver", "link-oci"}
     assert set(status["components"]) == expected
     assert all(part["healthy"] for part in status["components"].values())

@@ -76,6 +76,7 @@ def test_only_the_push_proxy_is_published_to_other_hosts() -> None:
         "pushgateway": ["127.0.0.1:9091:9091"],
         "alertmanager": ["127.0.0.1:9093:9093"],
         "loki": ["127.0.0.1:3100:3100"],
+        "hub": ["127.0.0.1:3002:3002"],  # the console, never the metrics
         "redis-tls": ["127.0.0.1:6379:6379"],
         "metabase": ["127.0.0.1:3001:3000"],
     }

@@ -52,7 +52,8 @@ def test_each_container_gets_what_it_needs_and_no_more(layout: Layout) -> None:
     _set(layout, "DISCORD_BOT_TOKEN", "the-token")
     list(container_secrets.write(layout))
     password = env["REDIS_PASSWORD"]
-    assert dotenv_values(layout.container_secrets / "hub.env") == {"REDIS_PASSWORD": password}
+    needed = ("REDIS_PASSWORD", "DASHBOARD_ADMIN_PASSWORD", "CONSOLE_SECRET")
+    assert dotenv_values(layout.container_secrets / "hub.env") == {name: env[name] for name in needed}
     bot = dotenv_values(layout.container_secrets / "bot.env")
     assert bot == {"REDIS_PASSWORD": password, "DISCORD_BOT_TOKEN": "the-token"}
     assert _text(layout, "redis-auth.conf") == f'requirepass "{password}"\n'

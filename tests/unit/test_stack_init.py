@@ -38,8 +38,11 @@ def test_a_fresh_checkout_gets_everything(layout: Layout) -> None:
     lines = list(init(layout))
     assert len(lines) == 5
     values = dotenv_values(layout.env_file)
-    secrets = [values[name] or "" for name in ("REDIS_PASSWORD", "PUSHGATEWAY_PASSWORD", "DASHBOARD_ADMIN_PASSWORD")]
-    assert len(set(secrets)) == 3
+    secrets = [
+        values[name] or ""
+        for name in ("REDIS_PASSWORD", "PUSHGATEWAY_PASSWORD", "DASHBOARD_ADMIN_PASSWORD", "CONSOLE_SECRET")
+    ]
+    assert len(set(secrets)) == 4
     assert min(map(len, secrets)) >= 32
     assert not any(secret in line for line in lines for secret in secrets), "secrets are not printed"
     user, _, digest = layout.htpasswd.read_text().strip().partition(":")

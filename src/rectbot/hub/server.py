@@ -1,10 +1,12 @@
-"""The hub's HTTP server: `/metrics` for Prometheus, `/healthz` for whoever keeps it running."""
+"""The hub's HTTP server: `/metrics` for Prometheus, `/healthz` for whoever keeps it running, and the console."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import signal
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -60,6 +62,21 @@ class Hub:
         return snapshot
 
 
+@asynccontextmanager
+async def _console(settings: Settings) -> AsyncIterator[None]:
+    """The console beside the metrics, unless CONSOLE_PORT is 0. What keeps it from running is logged: metrics go on."""
+    port = settings.console_port if settings.console_port is not None else settings.port("console")
+    async with AsyncExitStack() as stack:
+        if port:
+            from rectbot.console.serve import console  # noqa: PLC0415 - 25 MB, for who serves it
+
+            try:
+                await stack.enter_async_context(console(settings, port))
+            except RectbotError as error:
+                log.error("no console: %s", error)  # noqa: TRY400 - the line says it all
+        yield
+
+
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises ConfigError when the port is taken."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -76,7 +93,8 @@ async def serve(settings: Settings) -> None:
         raise ConfigError(f"the hub cannot listen on {settings.hub_bind}:{port} ({error.strerror})") from None
     log.info("serving metrics on http://%s:%d/metrics", settings.hub_bind, port)
     try:
-        await stop.wait()
+        async with _console(settings):
+            await stop.wait()
     finally:
         await runner.cleanup()
         await store.close()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rectbot.settings import Settings
 from rectbot.stack.layout import Layout
-from rectbot.stack.servers import find_server
+from rectbot.stack.servers import find_server, has_grafana
 
 LOCAL_TOKEN = "local-discord"  # noqa: S105 - the local Discord is on loopback, and this token opens nothing else
 LOCAL_LOCK_TTL_MS = 6_000  # short, so that a person sees a failover happen
@@ -33,16 +33,20 @@ class Program:
 
 @dataclass(frozen=True)
 class Component:
-    """A part that `status` reports: a program, where it answers, and its site (None: the stack's own)."""
+    """A part that `status` reports: a program, where it answers, and its site (None: the stack's own).
+
+    Of a program that serves two things, `also` names the second.
+    """
 
     program: Program
     address: str
     site: str | None = None
+    also: str = ""
 
     @property
     def name(self) -> str:
-        """The name on the command line, in `status` and of the log file."""
-        return self.program.name
+        """The name on the command line and in `status`."""
+        return self.also or self.program.name
 
 
 def uses_local_discord(settings: Settings) -> bool:
@@ -58,7 +62,7 @@ def pushing_site(settings: Settings) -> str:
 def components(settings: Settings, layout: Layout) -> list[Component]:
     """All parts, in the order of starting."""
     parts = [*_servers(settings, layout), _loki(settings, layout)]
-    parts += [_ours("hub", ("hub", "serve"), f"http://127.0.0.1:{settings.port('hub')}")]
+    parts += _hub(settings)
     if uses_local_discord(settings):
         journal = str(layout.folder("discord") / "journal.jsonl")
         command = ("discord", "serve", "--token", LOCAL_TOKEN, "--journal", journal)
@@ -139,6 +143,21 @@ def _loki(settings: Settings, layout: Layout) -> Component:
     command = (loki, f"-config.file={layout.monitoring / 'loki' / 'loki.yml'}", "-config.expand-env=true", grpc)
     environment = {"LOKI_BIND": "127.0.0.1", "LOKI_PORT": str(port), "LOKI_DATA": str(data)}
     return Component(Program("loki", command, environment), address)
+
+
+def _hub(settings: Settings) -> list[Component]:
+    port = console_port(settings)
+    program = Program("hub", (*RECTBOT, "hub", "serve"), {"CONSOLE_PORT": str(port)})
+    metrics = Component(program, f"http://127.0.0.1:{settings.port('hub')}")
+    host = "127.0.0.1" if settings.console_bind == "0.0.0.0" else settings.console_bind  # noqa: S104
+    return [metrics, Component(program, f"http://{host}:{port}", also="console")] if port else [metrics]
+
+
+def console_port(settings: Settings) -> int:
+    """Where the hub serves the console: beside Grafana, or in its place; 0: nowhere."""
+    if settings.console_port is not None:
+        return settings.console_port
+    return settings.port("console-beside" if has_grafana() else "console")
 
 
 def _server(name: str, command: tuple[str, ...], address: str) -> Component:

@@ -18,6 +18,7 @@ from rectbot.stack.layout import Layout, read_text, write_private
 
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o444
+_HUB = ("REDIS_PASSWORD", "DASHBOARD_ADMIN_PASSWORD", "DASHBOARD_VIEWER_PASSWORD", "CONSOLE_SECRET")
 _GENERATED = "metabase-db-password"  # nothing but the two containers of the profile `bi` ever needs it
 
 
@@ -43,7 +44,7 @@ def _contents(layout: Layout) -> dict[str, str]:
     mend = "run 'rectbot init'"
     contents = {
         "redis-auth.conf": f"requirepass {_double_quoted(redis)}\n",
-        "hub.env": f"REDIS_PASSWORD={_single_quoted(redis)}\n",
+        "hub.env": "".join(f"{name}={_single_quoted(env[name])}\n" for name in _HUB if env.get(name)),
         "bot.env": f"REDIS_PASSWORD={_single_quoted(redis)}\nDISCORD_BOT_TOKEN={_single_quoted(token)}\n",
         "discord-webhook-url": env.get("DISCORD_ALERT_WEBHOOK_URL", ""),
         "dashboard-admin-password": env.get("DASHBOARD_ADMIN_PASSWORD", ""),

@@ -22,6 +22,7 @@ _READY_PATHS = {
     "prometheus": "/-/ready",
     "alertmanager": "/-/ready",
     "hub": "/healthz",
+    "console": "/healthz",
     "loki": "/ready",
     "discord": "/healthz",
 }

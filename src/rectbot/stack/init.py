@@ -21,6 +21,7 @@ _GENERATED = {
     "REDIS_PASSWORD": "redis",
     "PUSHGATEWAY_PASSWORD": "push",
     "DASHBOARD_ADMIN_PASSWORD": None,
+    "CONSOLE_SECRET": None,
 }
 ROTATABLE = ("push", "redis", "tls")
 

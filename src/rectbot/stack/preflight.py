@@ -12,7 +12,7 @@ from pathlib import Path
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.settings import Settings
 from rectbot.stack import certificate
-from rectbot.stack.components import link_port, uses_local_discord
+from rectbot.stack.components import console_port, link_port, uses_local_discord
 from rectbot.stack.layout import Layout
 from rectbot.stack.processes import port_holder
 from rectbot.stack.servers import DEBIAN_PACKAGES, find_server
@@ -36,6 +36,8 @@ def ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
     for name in ("redis", "pushgateway", "prometheus", "alertmanager", "hub", "loki"):
         yield name, "127.0.0.1", settings.port(name)
     yield "nginx", settings.push_proxy_bind, settings.port("push-proxy")
+    if console_port(settings):
+        yield "console", settings.console_bind, console_port(settings)
     if uses_local_discord(settings):
         yield "discord", "127.0.0.1", settings.port("discord")
     for site in settings.failover_priority:

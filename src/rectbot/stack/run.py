@@ -67,7 +67,8 @@ async def _start(settings: Settings, layout: Layout, say: Say) -> None:
     async with Observer(settings) as observer:
         for part in observer.parts:
             # The preferred site comes first and is awaited, so that it leads from the beginning.
-            supervisor.start(part.name if part.site is None else site_program(part.site))
+            if not part.also:
+                supervisor.start(part.name if part.site is None else site_program(part.site))
             await _wait_healthy(observer, part, say)
             if part.name == "redis" and uses_local_discord(settings):
                 await _initialise(settings)
@@ -105,7 +106,7 @@ async def _wait_healthy(observer: Observer, part: Component, say: Say) -> None:
             say(f"up: {part.name:<14} ok    {part.address}  ({time.monotonic() - began:.1f} s)")
             return
         await asyncio.sleep(_POLL_SECONDS)
-    log = observer.layout.log(part.name)
+    log = observer.layout.log(part.program.name)
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     raise RectbotError(
         f"{part.name} is not healthy after {START_SECONDS:.0f} s; its last words: {_last(lines)}; see {log}"

@@ -33,7 +33,7 @@ _SITE_STOP_SECONDS = 6
 def write_configuration(settings: Settings, layout: Layout) -> None:
     """Writes the supervisors' configurations: the stack's, and one for each site."""
     parts = components(settings, layout)
-    programs = [part.program for part in parts if part.site is None]
+    programs = [part.program for part in parts if part.site is None and not part.also]
     for site in settings.failover_priority:
         path = layout.folder("sites") / f"{site}.conf"
         site_programs = [part.program for part in parts if part.site == site]

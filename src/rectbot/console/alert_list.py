@@ -1,0 +1,99 @@
+"""The firing alerts, and their silences."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from nicegui import ui
+
+from rectbot.console.acts import MAX_WHY, NotAllowed, allow, by, clean
+from rectbot.console.alerts import Alert
+from rectbot.console.live import Now
+from rectbot.console.visit import Visit, button, heading
+from rectbot.errors import RectbotError
+
+_HOURS = {0.5: "30 min", 2: "2 h", 8: "8 h", 24: "24 h"}
+
+
+class AlertList:
+    """Drawn anew when something changed, which is seldom."""
+
+    def __init__(self, visit: Visit) -> None:
+        self._visit = visit
+        self._words = visit.words
+        self._box = ui.element("div").classes("alerts").props("aria-live=polite")
+        self._dialog = ui.dialog()
+        self._shown: object = None
+
+    def show(self, now: Now) -> None:
+        """The alerts as of now."""
+        shown = (now.alerts, now.alert_error)
+        if shown == self._shown:
+            return
+        self._shown = shown
+        self._box.clear()
+        with self._box:
+            if now.alert_error:
+                ui.label(self._words("alert.error", error=now.alert_error)).classes("problem")
+            elif not now.alerts:
+                ui.label(self._words("alert.none")).classes("hint")
+            for alert in now.alerts:
+                self._row(alert)
+
+    def _row(self, alert: Alert) -> None:
+        words = self._words
+        with ui.element("div").classes(f"alert {alert.severity if not alert.silences else 'silenced'}"):
+            with ui.element("div"):
+                ui.label(alert.name).classes("name")
+                ui.label(alert.summary or alert.description)
+                since = datetime.fromtimestamp(alert.since).astimezone().strftime("%m-%d %H:%M")
+                notes = [alert.severity, f"{words('alert.since')} {since}"]
+                notes += [words("alert.silenced")] if alert.silences else []
+                notes += [words("alert.inhibited")] if alert.inhibited else []
+                ui.label(" · ".join(notes)).classes("hint")
+            if self._visit.may_act and alert.silences:
+                button(words("alert.unsilence")).classes("act").on_click(lambda: self._unsilence(alert))
+            elif self._visit.may_act:
+                button(words("alert.silence")).classes("act").on_click(lambda: self._ask(alert))
+
+    def _ask(self, alert: Alert) -> None:
+        words = self._words
+        self._dialog.clear()
+        with self._dialog, ui.element("div").classes("dialogue").props("role=alertdialog"):
+            heading(f"{words('alert.silence')}: {alert.name}", 2)
+            ui.label(words("alert.silence.what")).classes("consequence")
+            hours = ui.select(_HOURS, value=2, label=words("alert.for")).props("dense outlined options-dense")
+            why = ui.input(words("act.why")).props(f"maxlength={MAX_WHY} dense outlined")
+            with ui.element("div").classes("acts"):
+                button(words("act.cancel")).on_click(self._dialog.close).props("autofocus")
+
+                async def go() -> None:
+                    self._dialog.close()
+                    await self._silence(alert, timedelta(hours=hours.value or 2), why.value or "")
+
+                button(words("act.go")).on_click(go).classes("danger")
+        self._dialog.open()
+
+    async def _silence(self, alert: Alert, duration: timedelta, why: str) -> None:
+        visit = self._visit
+        try:
+            allow(visit.auth, visit.session)
+            await visit.desk.alerts.silence(alert, duration, by(visit.session), clean(why) or "-")
+        except RectbotError as error:
+            self._refused(error)
+        else:
+            ui.notify(self._words("alert.done", name=alert.name), type="positive")
+
+    async def _unsilence(self, alert: Alert) -> None:
+        visit = self._visit
+        try:
+            allow(visit.auth, visit.session)
+            await visit.desk.alerts.unsilence(alert)
+        except RectbotError as error:
+            self._refused(error)
+        else:
+            ui.notify(self._words("alert.undone", name=alert.name), type="positive")
+
+    def _refused(self, error: RectbotError) -> None:
+        text = self._words("act.refused") if isinstance(error, NotAllowed) else self._words("act.failed", error=error)
+        ui.notify(text, type="negative", multi_line=True)

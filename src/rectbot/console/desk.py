@@ -1,0 +1,72 @@
+"""Everything that the console's pages share: its way to Redis, and to the servers that it asks."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from rectbot.console.alerts import Alerts
+from rectbot.console.live import Live
+from rectbot.console.panels.ask import Asker
+from rectbot.console.panels.draw import Artist
+from rectbot.console.tails import Tails
+from rectbot.console.upstream import Shared, Upstream, open_http
+from rectbot.dashboards.model import load
+from rectbot.errors import RectbotError
+from rectbot.failover.config import FailoverConfig
+from rectbot.failover.store import LeaseStore
+from rectbot.failover.wiring import failover_config, open_store_from_settings
+from rectbot.logs.client.target import Target
+from rectbot.settings import Settings
+
+
+@dataclass(frozen=True)
+class Desk:
+    """One for the process."""
+
+    settings: Settings
+    config: FailoverConfig
+    store: LeaseStore  # a connection of its own: the exporter's must not wait for ours
+    asker: Asker
+    artist: Artist
+    alerts: Alerts
+    tails: Tails
+    live: Live
+    dashboards: dict[str, dict[str, Any]]  # by uid
+    broken: str = ""  # why there are none
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, settings: Settings) -> AsyncIterator[Desk]:
+        """With all connections; they are made when something is asked."""
+        config = failover_config(settings, observer=True)
+        store = open_store_from_settings(settings, config)
+        http, shared = open_http(), Shared()
+
+        def upstream(name: str, url: str | None) -> Upstream:
+            return Upstream(name, url or f"http://127.0.0.1:{settings.port(name)}", http, shared)
+
+        prometheus = upstream("prometheus", settings.console_prometheus_url)
+        loki = upstream("loki", settings.console_loki_url)
+        alerts = Alerts(upstream("alertmanager", settings.console_alertmanager_url))
+        live = Live(store, prometheus, alerts)
+        tails = Tails(Target(loki.url))
+        asker = Asker(prometheus, loki)
+        dashboards, broken = _dashboards(settings)
+        try:
+            yield cls(settings, config, store, asker, Artist(asker), alerts, tails, live, dashboards, broken)
+        finally:
+            await live.close()
+            await tails.close()
+            await store.close()
+            await http.close()
+
+
+def _dashboards(settings: Settings) -> tuple[dict[str, dict[str, Any]], str]:
+    folder = settings.rectbot_home / "docker" / "monitoring" / "grafana" / "dashboards"
+    try:
+        return load(folder), ""
+    except RectbotError as error:
+        return {}, str(error)

@@ -1,0 +1,49 @@
+"""Which page is where."""
+
+from __future__ import annotations
+
+from fastapi import Request
+from nicegui import ui
+
+from rectbot.console.auth import Auth
+from rectbot.console.board import Board
+from rectbot.console.desk import Desk
+from rectbot.console.live_page import LivePage
+from rectbot.console.log_page import LogPage
+from rectbot.console.visit import Visit, dashboard_title, frame
+
+ICON = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#2563eb'/>"
+    "<path d='M8 16h5l3-8 3 16 3-8h4' fill='none' stroke='#fff' stroke-width='2.5' stroke-linejoin='round'/></svg>"
+)
+
+
+def add(desk: Desk, auth: Auth) -> None:
+    """Registers the pages."""
+
+    @ui.page("/")
+    async def live(request: Request) -> None:
+        visit = Visit.of(desk, auth, request)
+        now = await desk.live.now()
+        with frame(visit, visit.words("live.title"), "/"):
+            LivePage(visit, now).build()
+
+    @ui.page("/d/{uid}")
+    @ui.page("/d/{uid}/{_slug}")
+    async def dashboard(request: Request, uid: str, _slug: str = "") -> None:
+        visit = Visit.of(desk, auth, request)
+        found = desk.dashboards.get(uid)
+        title = dashboard_title(visit.words, found["title"]) if found else visit.words("dashboard.missing")
+        with frame(visit, title, f"/d/{uid}"):
+            if found is None:
+                broken = visit.words("dashboard.broken", error=desk.broken) if desk.broken else ""
+                ui.label(broken).classes("problem")
+                return
+            query = request.query_params
+            await Board(visit, found, {name: query.getlist(name) for name in query}).build()
+
+    @ui.page("/logs")
+    async def logs(request: Request) -> None:
+        visit = Visit.of(desk, auth, request)
+        with frame(visit, visit.words("nav.logs"), "/logs"):
+            LogPage(visit, request.query_params).build()

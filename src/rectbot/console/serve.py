@@ -1,0 +1,104 @@
+"""The console's web server, in the event loop of whoever serves it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+from nicegui import core, ui
+from starlette.middleware.sessions import SessionMiddleware
+from starlette.types import ASGIApp
+
+from rectbot.console import login, pages
+from rectbot.console.auth import SESSION_SECONDS, Auth
+from rectbot.console.desk import Desk
+from rectbot.console.guard import Guard
+from rectbot.errors import RectbotError
+from rectbot.settings import Settings
+
+log = logging.getLogger(__name__)
+_STOP_SECONDS = 1  # open pages are cut off after this
+_MAX_MESSAGE_BYTES = 256 * 1024  # from a browser
+
+
+class _Server(uvicorn.Server):
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The process has its own handlers."""
+        yield
+
+
+@asynccontextmanager
+async def console(settings: Settings, port: int) -> AsyncIterator[None]:
+    """Serves the console while the context is open. Raises ConfigError, or RectbotError when the port is taken."""
+    auth = Auth(settings)
+    listener = _listen(settings.console_bind, port)
+    async with Desk.open(settings) as desk:
+        server = _Server(_config(application(settings, port, auth, desk)))
+        task = asyncio.create_task(server.serve(sockets=[listener]))
+        try:
+            log.info("serving the console on http://%s:%d%s", settings.console_bind, port, _protection(auth))
+            yield
+        finally:
+            server.should_exit = True
+            await task
+
+
+def application(settings: Settings, port: int, auth: Auth, desk: Desk) -> ASGIApp:
+    """The whole application; there can be one in a process, as the toolkit is a singleton."""
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    login.add_routes(app, auth)
+    pages.add(desk, auth)
+    core.app.config.socket_io_js_transports = ["websocket"]  # see Guard
+    ui.run_with(
+        app,
+        title="rectbot",
+        favicon=pages.ICON,
+        dark=None,
+        tailwind=False,  # our style is console.css; its compiler in the browser would cost half a second
+        gzip_middleware_factory=None,  # a second of one core for each new visitor; on loopback it gains nothing
+        binding_refresh_interval=None,
+        show_welcome_message=False,
+        message_history_length=100,
+    )
+    https = (settings.console_url or "").startswith("https:")
+    return SessionMiddleware(
+        Guard(app, auth, settings.console_url),
+        secret_key=auth.key,
+        session_cookie=f"rectbot_console_{port}",  # cookies know no ports, and stacks share a host
+        max_age=SESSION_SECONDS,
+        same_site="strict",
+        https_only=https,
+    )
+
+
+def _config(app: Any) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        lifespan="on",
+        access_log=False,
+        log_config=None,
+        log_level="warning",
+        proxy_headers=False,  # anybody could name himself in them
+        server_header=False,
+        ws_max_size=_MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=_STOP_SECONDS,
+    )
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        return socket.create_server((host, port), backlog=128)
+    except OSError as error:
+        raise RectbotError(f"the console cannot listen on {host}:{port} ({error.strerror})") from None
+
+
+def _protection(auth: Auth) -> str:
+    return ", behind a login" if auth.required else ", without a login, for this machine"

@@ -1,0 +1,88 @@
+"""Following the log: one connection to Loki for each query, whatever the number of pages that follow it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from rectbot.errors import RectbotError
+from rectbot.logs.client.query import Entry
+from rectbot.logs.client.tail import follow
+from rectbot.logs.client.target import Target
+
+GATHER_SECONDS = 0.25  # lines that come within this reach the pages together
+BURST = 500  # lines at once; of more the newest are shown
+RETRY_SECONDS = 3.0
+Lines = Callable[[list[Entry]], None]
+Trouble = Callable[[str], None]
+
+
+@dataclass
+class _Tail:
+    readers: list[tuple[Lines, Trouble]] = field(default_factory=list)
+    waiting: list[Entry] = field(default_factory=list)
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+
+class Tails:
+    """The queries that are followed now."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+        self._tails: dict[str, _Tail] = {}
+
+    def follow(self, query: str, lines: Lines, trouble: Trouble) -> Callable[[], None]:
+        """Calls `lines` with what comes from now on, until the returned function is called.
+
+        `trouble` is told, in one line, why nothing comes; and with "" that it is mended.
+        """
+        tail = self._tails.get(query)
+        if tail is None:
+            tail = self._tails[query] = _Tail()
+            tail.tasks = [asyncio.create_task(self._read(query, tail)), asyncio.create_task(_hand_on(tail))]
+        reader = (lines, trouble)
+        tail.readers.append(reader)
+
+        def stop() -> None:
+            with suppress(ValueError):
+                tail.readers.remove(reader)
+            if not tail.readers and self._tails.get(query) is tail:
+                del self._tails[query]
+                for task in tail.tasks:
+                    task.cancel()
+
+        return stop
+
+    async def close(self) -> None:
+        """Ends all."""
+        tasks = [task for tail in self._tails.values() for task in tail.tasks]
+        self._tails.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _read(self, query: str, tail: _Tail) -> None:
+        start = time.time_ns()
+        while True:
+            try:
+                async for entry in follow(self._target, query, start, lambda _: None):
+                    start = entry.time + 1
+                    tail.waiting.append(entry)
+                    del tail.waiting[:-BURST]
+            except RectbotError as error:
+                for _, trouble in tuple(tail.readers):
+                    trouble(str(error))
+            await asyncio.sleep(RETRY_SECONDS)
+
+
+async def _hand_on(tail: _Tail) -> None:
+    while True:
+        await asyncio.sleep(GATHER_SECONDS)
+        if tail.waiting:
+            found, tail.waiting = tail.waiting, []
+            for lines, trouble in tuple(tail.readers):
+                trouble("")
+                lines(found)

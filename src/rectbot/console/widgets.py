@@ -1,0 +1,112 @@
+"""The console's own elements: their code in the browser is in static/."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from nicegui.element import Element
+
+from rectbot.failover.events import Event
+from rectbot.logs.client.query import Entry
+
+Line = dict[str, Any]
+MAX_LINES = 500
+_TONES = {
+    **dict.fromkeys(("critical", "fatal", "error", "err"), "error"),
+    **dict.fromkeys(("warning", "warn"), "warning"),
+    **dict.fromkeys(("debug", "trace"), "debug"),
+}
+_EVENT_TONES = {
+    **dict.fromkeys(("renew-failed", "workload-failed", "expired", "suspended"), "error"),
+    **dict.fromkeys(
+        ("renew-refused", "refused-by-priority", "refused-by-budget", "damped", "hold", "drain"), "warning"
+    ),
+    **dict.fromkeys(("acquired", "restored", "unhold", "undrain"), "good"),
+}
+
+
+class Lines(Element, component="static/lines.js"):
+    """Lines with a time each, the newest first."""
+
+    def __init__(self, lines: Sequence[Line] = (), *, empty: str, label: str, max_lines: int = MAX_LINES) -> None:
+        super().__init__()
+        self._props["lines"] = lines
+        self._props["empty"] = empty
+        self._props["label"] = label
+        self._props["max"] = max_lines
+
+    def show(self, lines: Sequence[Line], empty: str | None = None) -> None:
+        """Shows these and no others."""
+        if empty is not None:
+            self._props["empty"] = empty
+        self._props["lines"] = lines
+        self.update()
+
+    def add(self, lines: Sequence[Line]) -> None:
+        """Adds newer ones; only the browser keeps them."""
+        self.run_method("add", lines)
+
+
+class Ticker(Element, component="static/ticker.js"):
+    """A duration in seconds that runs on in the browser between two looks."""
+
+    def __init__(
+        self,
+        *,
+        direction: int = 1,
+        whole: float | None = None,
+        limit: float | None = None,
+        none: str = "-",
+    ) -> None:
+        super().__init__()
+        self._props.update({"direction": direction, "whole": whole, "limit": limit, "none": none})
+        self._look = 0
+
+    def show(self, seconds: float | None, whole: float | None = None) -> None:
+        """The duration as of now."""
+        self._look += 1
+        self._props.update({"seconds_at_look": seconds, "look": self._look})
+        if whole is not None:
+            self._props["whole"] = whole
+        self.update()
+
+
+def log_lines(entries: Iterable[Entry]) -> list[Line]:
+    """Newest first. Of a line in JSON the message is shown, and the rest with the labels, when the line is opened."""
+    lines = []
+    for entry in sorted(entries, key=lambda entry: entry.time, reverse=True):
+        level = entry.labels.get("level") or entry.labels.get("detected_level") or ""
+        where = entry.labels.get("site") or entry.labels.get("job") or ""
+        text, fields = _message(entry.text)
+        line = _line(entry.time / 1e6, f"{where} {level}".strip(), text, _TONES.get(level.lower(), ""))
+        line["key"] = f"{entry.time}{where}{entry.text[:80]}"
+        line["more"] = [*sorted(entry.labels.items()), *fields]
+        lines.append(line)
+    return lines
+
+
+def _message(text: str) -> tuple[str, list[tuple[str, str]]]:
+    try:
+        fields: dict[str, object] = json.loads(text) if text.startswith("{") else {}
+        message = fields.pop("msg")
+    except (ValueError, KeyError):
+        return text, []
+    return str(message), [(name, str(value)) for name, value in fields.items()]
+
+
+def event_lines(events: Iterable[Event], meaning: Any) -> list[Line]:
+    """Newest first, each with its reason, and with what its kind means."""
+    lines = []
+    for event in reversed(list(events)):
+        text = f"{event.site or '-'}, epoch {event.epoch}" + (f": {event.why}" if event.why else "")
+        line = _line(event.time * 1000, event.kind, text, _EVENT_TONES.get(event.kind, ""))
+        line["key"] = event.id
+        line["more"] = [["", meaning(event.kind)], ["by", event.owner]]
+        lines.append(line)
+    return lines
+
+
+def _line(time: float, tag: str, text: str, tone: str) -> Line:
+    return {"time": round(time), "tag": tag, "text": text, "tone": tone}
