@@ -31,8 +31,9 @@ class Card:
     def __init__(self, panel: Mapping[str, Any], words: Words) -> None:
         self._panel, self._words = panel, words
         place = panel["gridPos"]
+        size = "card panel" if place["w"] > 6 else "card panel small"
         style = f"--x: {place['x'] + 1}; --y: {place['y'] + 1}; --w: {place['w']}; --h: {place['h']}"
-        with ui.element("section").classes("card panel").style(style).mark(f"panel-{panel['id']}"):
+        with ui.element("section").classes(size).style(style).mark(f"panel-{panel['id']}"):
             if panel.get("title"):
                 with ui.element("header").props(f"title={_attribute(panel.get('description', ''))}"):
                     heading(panel["title"], 2)

@@ -25,14 +25,16 @@ _TEXT = {"color": _SOFT, "fontSize": 11}
 Marks = Sequence[tuple[float, str, str]]  # moment in milliseconds, text, colour
 
 
-def timeseries(panel: Mapping[str, Any], series: Sequence[Series], view: View, marks: Marks) -> dict[str, Any]:
+def timeseries(
+    panel: Mapping[str, Any], series: Sequence[Series], view: View, step: float, marks: Marks
+) -> dict[str, Any]:
     """Lines or bars."""
     field = field_of(panel)
     legend = panel.get("options", {}).get("legend", {}).get("showLegend", True)
     names = [each.name for each in series]
     drawn = [_line_or_bars(field_of(panel, each.name), each, index) for index, each in enumerate(series)]
     if any(each["type"] == "bar" for each in drawn):
-        _align(drawn)
+        _align(drawn, view, step)
     formatter = _formatter(field)
     return {
         "animation": False,
@@ -47,6 +49,7 @@ def timeseries(panel: Mapping[str, Any], series: Sequence[Series], view: View, m
             "axisLabel": {**_TEXT, ":formatter": formatter},
             "splitLine": {"lineStyle": {"color": _GRID}},
             "splitNumber": 4,
+            "minInterval": 10**-field.decimals if field.decimals is not None and field.unit == "none" else 0,
         },
         "series": [*drawn, _marks(field, marks)],
     }
@@ -81,9 +84,11 @@ def _with_lonely_points(points: list[list[float | None]]) -> list[Any]:
     return found
 
 
-def _align(drawn: list[dict[str, Any]]) -> None:
-    """Bars are stacked by their place in the data, so all series get the same moments."""
-    moments = sorted({point[0] for each in drawn for point in each["data"]})
+def _align(drawn: list[dict[str, Any]], view: View, step: float) -> None:
+    """Bars are stacked by their place in the data and as wide as its steps: so all series get every moment."""
+    first, last = math.ceil(view.start / step), math.floor(view.end / step)
+    known = {point[0] for each in drawn for point in each["data"]}
+    moments = sorted(known | {number * step * 1000 for number in range(first, last + 1)})
     for each in drawn:
         values = {point[0]: point[1] for point in each["data"]}
         each["data"] = [[moment, values.get(moment)] for moment in moments]
@@ -128,7 +133,6 @@ def gauge(panel: Mapping[str, Any], values: Sequence[tuple[str, float]]) -> dict
             "startAngle": 200,
             "endAngle": -20,
             "axisLine": {"lineStyle": {"width": 7, "color": arc or [[1, colour("green")]]}},
-            "progress": {"show": True, "width": 7, "itemStyle": {"color": "rgba(128,136,150,0.55)"}},
             "pointer": {"length": "55%", "width": 4, "itemStyle": {"color": _SOFT}},
             "axisTick": {"show": False},
             "splitLine": {"show": False},
@@ -152,10 +156,10 @@ _BAR = """(params, api) => {
     const height = api.size([0, 1])[1] * 0.72, area = params.coordSys;
     const left = Math.max(from[0], area.x), right = Math.min(Math.max(to[0], from[0] + 1), area.x + area.width);
     if (right <= left) return;
-    const text = api.value(4) && right - left > 44 ? api.value(3) : "";
+    const text = api.value(4) && right - left > 44 ? api.ordinalRawValue(3) : "";
     return { type: "rect", shape: { x: left, y: from[1] - height / 2, width: right - left, height, r: 2 },
              style: { fill: api.visual("color") },
-             textContent: { style: { text, fill: "#fff", fontSize: 11, overflow: "truncate", width: right - left - 6 }},
+             textContent: { type: "text", style: { text, fill: "#fff", fontSize: 11 } },
              textConfig: { position: "inside" } };
 }"""
 _BAR_TIP = """item => rectbotEscape(item.value[5]) + ": " + rectbotEscape(item.value[3]) + "<br>" +
@@ -163,23 +167,51 @@ _BAR_TIP = """item => rectbotEscape(item.value[5]) + ": " + rectbotEscape(item.v
 
 
 def state_timeline(panel: Mapping[str, Any], series: Sequence[Series], view: View, step: float) -> dict[str, Any]:
-    """One row for each series, a bar for each time during which its value did not change."""
-    show = panel.get("options", {}).get("showValue", "auto") != "never"
-    rows = [each.name for each in series]
-    bars = []
+    """One row for each series, a bar for each time during which its value did not change; a colour for each state."""
+    options = panel.get("options", {})
+    show, legend = int(options.get("showValue", "auto") != "never"), options.get("legend", {}).get("showLegend", True)
+    states: dict[tuple[str, str], list[list[Any]]] = {state: [] for state in field_of(panel).states}
     for row, each in enumerate(series):
         field = field_of(panel, each.name)
         for start, end, value in _stretches(each.points, step * 1000):
-            text, shade = field.mapped(value) or (f"{value:g}", field.colour(value, row))
-            bars.append({"value": [row, start, end, text, show, each.name], "itemStyle": {"color": shade}})
+            state = field.mapped(value) or (f"{value:g}", field.colour(value, row))
+            states.setdefault(state, []).append([row, start, end, state[0], show, each.name])
     return {
         "animation": False,
-        "grid": {"left": 6, "right": 14, "top": 4, "bottom": 4, "containLabel": True},
+        "grid": {"left": 6, "right": 14, "top": 4, "bottom": 30 if legend else 4, "containLabel": True},
         "tooltip": {":formatter": _BAR_TIP, **_TOOLTIP},
+        "legend": _legend([text for text, _ in states], shown=legend),
         "xAxis": _time_axis(view),
-        "yAxis": {"type": "category", "data": rows, "inverse": True, "axisLabel": _TEXT, "axisTick": {"show": False}},
-        "series": [{"type": "custom", ":renderItem": _BAR, "encode": {"x": [1, 2], "y": 0}, "data": bars}],
+        "yAxis": {
+            "type": "category",
+            "data": [each.name for each in series],
+            "inverse": True,
+            "axisLabel": _TEXT,
+            "axisTick": {"show": False},
+            "axisLine": {"show": False},
+        },
+        "series": [
+            {
+                "type": "custom",
+                "name": text,
+                "itemStyle": {"color": _solid(shade)},
+                ":renderItem": _BAR,
+                "dimensions": ["row", "start", "end", _word("text"), "show", _word("series")],
+                "encode": {"x": [1, 2], "y": 0},
+                "data": bars,
+            }
+            for (text, shade), bars in states.items()
+        ],
     }
+
+
+def _solid(shade: str) -> str:
+    return _SOFT if shade == "inherit" else shade
+
+
+def _word(name: str) -> dict[str, str]:
+    """A dimension that holds words."""
+    return {"name": name, "type": "ordinal"}
 
 
 def _stretches(points: list[list[float | None]], step_ms: float) -> list[tuple[float, float, float]]:

@@ -48,7 +48,7 @@ class Artist:
         step = step_of(panel, view.end - view.start, POINTS)
         series = await self._asker.series(panel, view)
         marks = await self._asker.annotations(dashboard, view, step)
-        options = charts.timeseries(panel, series, view, marks)
+        options = charts.timeseries(panel, series, view, step, marks)
         return {"options": options, "empty": not any(each.points for each in series)}
 
     async def _state_timeline(self, _: Json, panel: Json, view: View) -> Drawing:

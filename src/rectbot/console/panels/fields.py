@@ -74,6 +74,18 @@ class Field:
                 return str(entry.get("text", _plain(value))), colour(entry.get("color", "text"))
         return None
 
+    @property
+    def states(self) -> list[tuple[str, str]]:
+        """The texts and colours that values may be mapped to, in their order."""
+        entries = [
+            entry
+            for mapping in self.config.get("mappings", [])
+            if mapping["type"] == "value"
+            for entry in mapping["options"].values()
+        ]
+        ordered = sorted(entries, key=lambda entry: entry.get("index", 0))
+        return [(str(entry.get("text", "")), colour(entry.get("color", "text"))) for entry in ordered]
+
     def colour(self, value: float | None, index: int) -> str:
         """The colour of a value, or of the series at `index` where colours go by series."""
         found = self.config.get("color", {})
