@@ -51,7 +51,7 @@ class LivePage:
     def _build_leader(self) -> None:
         words = self._words
         heading(words("live.leader"), 2)
-        self._leader = ui.label().classes("who").mark("leader")
+        self._leader = ui.label().classes("who").props("data-name=leader")
         with ui.element("p").classes("facts"):
             self._epoch = ui.label()
             self._since = ui.label()
@@ -130,7 +130,7 @@ class SiteCard:
         self._page, self._words, self._name = page, page.visit.words, name
         words = self._words
         self._drained = False
-        with ui.element("section").classes("card site").mark(f"site-{name}"):
+        with ui.element("section").classes("card site").props(f"data-name=site-{name}"):
             heading(name, 2)
             self._state = ui.label().classes("state")
             self._hint = ui.label().classes("hint")

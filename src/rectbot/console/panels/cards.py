@@ -33,7 +33,7 @@ class Card:
         place = panel["gridPos"]
         size = "card panel" if place["w"] > 6 else "card panel small"
         style = f"--x: {place['x'] + 1}; --y: {place['y'] + 1}; --w: {place['w']}; --h: {place['h']}"
-        with ui.element("section").classes(size).style(style).mark(f"panel-{panel['id']}"):
+        with ui.element("section").classes(size).style(style).props(f"data-panel={panel['id']}"):
             if panel.get("title"):
                 with ui.element("header").props(f"title={_attribute(panel.get('description', ''))}"):
                     heading(panel["title"], 2)

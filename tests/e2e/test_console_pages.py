@@ -1,0 +1,218 @@
+"""The console in a real browser, on a real stack: what it shows, and what its acts do."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from consoles import PATHS, PATIENCE_MS, Visitor, browser, visit
+from e2e.stack import TTL_SECONDS, Stack, until
+from rectbot.testing.journal import sessions
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as started:
+        yield started
+
+
+@pytest.fixture
+def visitor(stack: Stack, chromium: Browser) -> Iterator[Visitor]:
+    """On the first page, with everything as it should be; at the end nothing went wrong in the page."""
+    until(lambda: stack.leader() == "xserver" and _all_healthy(stack), 60, "xserver leads and all is well")
+    with visit(chromium) as visitor:
+        visitor.page.goto(stack.url("console"))
+        expect(_leader(visitor.page)).to_have_text("xserver", timeout=PATIENCE_MS)
+        yield visitor
+        assert visitor.errors == []
+        assert visitor.hosts == {urlsplit(stack.url("console")).netloc}
+
+
+def _all_healthy(stack: Stack) -> bool:
+    return all(part["healthy"] for part in stack.status()["components"].values())
+
+
+def _leader(page: Page) -> Any:
+    return page.locator("[data-name=leader]")
+
+
+def _act(page: Page, site: str, button: str) -> None:
+    page.locator(f"[data-name=site-{site}]").get_by_role("button", name=button).click()
+
+
+def _confirm(page: Page, says: str) -> None:
+    dialogue = page.get_by_role("alertdialog")
+    expect(dialogue).to_contain_text(says, timeout=PATIENCE_MS)
+    dialogue.get_by_label("Reason").fill("a test")
+    dialogue.get_by_role("button", name="Yes, do it").click()
+
+
+def _live(stack: Stack) -> list[str | None]:
+    return [session.site for session in sessions(stack.journal()) if session.closed is None]
+
+
+@pytest.mark.parametrize(("language", "scheme", "width"), [("en-US", "light", 1280), ("ja-JP", "dark", 390)])
+@pytest.mark.parametrize("path", PATHS)
+def test_each_page_renders_without_an_error_and_without_a_request_to_elsewhere(
+    stack: Stack, chromium: Browser, path: str, language: str, scheme: Any, width: int
+) -> None:
+    options: dict[str, Any] = {"locale": language, "color_scheme": scheme, "viewport": {"width": width, "height": 900}}
+    with visit(chromium, **options) as visitor:
+        page = visitor.page
+        page.goto(stack.url("console") + path)
+        expect(page.locator("h1")).not_to_be_empty(timeout=PATIENCE_MS)
+        assert page.evaluate("document.documentElement.lang") == language[:2]
+        for panel in page.locator("[data-panel]").all():
+            drawn = panel.locator("canvas, .stat, td, .line, .prose, .note:not(:empty)")
+            expect(drawn.first).to_be_visible(timeout=PATIENCE_MS)
+        assert page.locator(".problem:not(:empty)").all_inner_texts() == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, "nothing sticks out at the side"
+        dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (sum(map(int, re.findall(r"\d+", dark)[:3])) < 200) == (scheme == "dark")
+        assert visitor.errors == []
+        assert visitor.hosts == {urlsplit(stack.url("console")).netloc}
+
+
+def test_what_is_there_does_not_jump_when_the_rest_comes(stack: Stack, chromium: Browser) -> None:
+    shifts = """new Promise(done => { let sum = 0;
+        new PerformanceObserver(list => list.getEntries().forEach(entry => sum += entry.value))
+            .observe({type: 'layout-shift', buffered: true});
+        setTimeout(() => done(sum), 300); })"""
+    with visit(chromium, viewport={"width": 1280, "height": 900}) as visitor:
+        for path in ("/", "/d/rectbot-overview"):
+            visitor.page.goto(stack.url("console") + path)
+            expect(visitor.page.locator("h1")).to_be_visible(timeout=PATIENCE_MS)
+            visitor.page.wait_for_timeout(1_500)  # what would jump, jumps when data and events arrive
+            assert visitor.page.evaluate(shifts) < 0.1, "good, by https://web.dev/articles/cls"
+
+
+def test_the_page_shows_the_new_leader_after_a_kill_and_the_reason(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    stack.run("site", "kill", "xserver")
+    changed = until(lambda: time.monotonic() if stack.leader() == "oci" else None, TTL_SECONDS + 10, "oci leads")
+    expect(_leader(page)).to_have_text("oci", timeout=PATIENCE_MS)
+    assert time.monotonic() - changed < 3
+    expect(page.locator("[data-name=site-xserver] .state")).to_have_text("silent", timeout=PATIENCE_MS)
+    expect(page.locator(".events")).to_contain_text("expired", timeout=PATIENCE_MS)
+    stack.run("site", "start", "xserver")
+    expect(_leader(page)).to_have_text("xserver", timeout=40_000)
+
+
+def test_a_switch_from_the_page_really_switches(stack: Stack, visitor: Visitor) -> None:
+    page, began = visitor.page, time.time()
+    _act(page, "oci", "Switch here")
+    _confirm(page, "The bot logs out at xserver and logs in at oci: one login")
+    until(lambda: _live(stack) == ["oci"], 30, "Discord sees the bot at oci, and nowhere else")
+    expect(_leader(page)).to_have_text("oci", timeout=PATIENCE_MS)
+    expect(page.locator(".events")).to_contain_text("a test", timeout=PATIENCE_MS)
+    _act(page, "xserver", "Switch here")
+    _confirm(page, "The bot logs out at oci and logs in at xserver")
+    until(lambda: _live(stack) == ["xserver"], 30, "Discord sees the bot at xserver again")
+    logins = [session.site for session in sessions(stack.journal()) if session.opened_time >= began]
+    assert logins == ["oci", "xserver"], "one login each"
+    history = json.loads(stack.run("failover", "history", "--json", "-n", "50").stdout.splitlines()[-1])
+    assert history["kind"] == "acquired"
+
+
+def test_hold_and_drain_say_what_they_will_do_and_do_it(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    page.get_by_role("button", name="Hold").click()
+    _confirm(page, "if xserver dies, the bot stays offline")
+    expect(page.locator(".orders")).to_contain_text("On hold: only xserver", timeout=PATIENCE_MS)
+    page.get_by_role("button", name="End hold").click()
+    _confirm(page, "Sites move automatically again")
+    expect(page.locator(".orders")).not_to_contain_text("On hold", timeout=PATIENCE_MS)
+    _act(page, "oci", "Drain")
+    _confirm(page, "oci does not lead now, and will not until it is undrained")
+    expect(page.locator("[data-name=site-oci] .state")).to_have_text("drained", timeout=PATIENCE_MS)
+    _act(page, "xserver", "Drain")
+    expect(page.get_by_role("alertdialog")).to_contain_text("the bot is OFFLINE", timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Cancel").click()
+    _act(page, "oci", "Undrain")
+    _confirm(page, "oci may lead again")
+    expect(page.locator("[data-name=site-oci] .state")).to_have_text("stands by", timeout=PATIENCE_MS)
+    assert stack.leader() == "xserver"
+
+
+def test_acts_can_be_reached_and_left_by_keyboard(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.innerText") == "Hold":
+            break
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alertdialog")).to_be_visible(timeout=PATIENCE_MS)
+    inside = "document.querySelector('[role=alertdialog]').contains(document.activeElement)"
+    page.wait_for_function(f"() => {inside}")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("alertdialog")).to_be_hidden(timeout=PATIENCE_MS)
+
+
+def test_the_log_tail_moves(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(stack.url("console") + "/logs?query=%7Bjob%3D%22console-test%22%7D")
+    expect(page.locator(".lines .hint")).to_contain_text("No line in this time", timeout=PATIENCE_MS)
+    for number in range(3):
+        _log(stack, f"the line <b>{number}</b>")
+        expect(page.locator(".line .text").first).to_have_text(f"the line <b>{number}</b>", timeout=PATIENCE_MS)
+    expect(page.locator(".line")).to_have_count(3, timeout=PATIENCE_MS)
+    page.locator(".line summary").first.click()
+    expect(page.locator(".line dl").first).to_contain_text("console-test", timeout=PATIENCE_MS)
+
+
+def test_a_query_that_is_wrong_is_explained(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(stack.url("console") + "/logs?query=%7Bjob%3D")
+    expect(page.locator(".problem")).to_contain_text("The log store does not answer this", timeout=PATIENCE_MS)
+
+
+def test_an_alert_is_shown_and_silenced(stack: Stack, visitor: Visitor) -> None:
+    page, manager = visitor.page, stack.url("alertmanager") + "/api/v2"
+    alert = {"labels": {"alertname": "ConsoleTest", "severity": "warning"}, "annotations": {"summary": "only a test"}}
+    _post(f"{manager}/alerts", [alert])
+    row = page.locator(".alert", has_text="ConsoleTest")
+    expect(row).to_contain_text("only a test", timeout=PATIENCE_MS)
+    row.get_by_role("button", name="Silence").click()
+    _confirm(page, "Discord is not told")
+    expect(row).to_contain_text("silenced", timeout=PATIENCE_MS)
+    with urllib.request.urlopen(f"{manager}/silences") as answer:
+        silences = [entry for entry in json.load(answer) if entry["status"]["state"] == "active"]
+    assert [(entry["comment"], entry["createdBy"][:15]) for entry in silences] == [("a test", "console (admin)")]
+    row.get_by_role("button", name="End silence").click()
+    expect(row).not_to_contain_text("silenced", timeout=PATIENCE_MS)
+
+
+def test_a_dashboard_follows_its_variables_and_keeps_them_in_its_address(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(stack.url("console") + "/d/rectbot-failover?from=now-1h&var-site=oci")
+    table = page.locator("[data-panel]", has=page.get_by_role("heading", name="Sites", exact=True))
+    expect(table.locator("tbody tr")).to_have_count(1, timeout=PATIENCE_MS)
+    expect(table.locator("tbody")).to_contain_text("oci", timeout=PATIENCE_MS)
+    page.wait_for_url(re.compile(r"from=now-1h&to=now&var-site=oci"))
+    link = page.locator(".links a", has_text="Logs")
+    expect(link).to_have_attribute("href", "/d/rectbot-logs?var-site=oci&from=now-1h&to=now", timeout=PATIENCE_MS)
+
+
+def test_the_toolkit_leaves_no_files(stack: Stack, visitor: Visitor) -> None:
+    assert list(stack.home.rglob(".nicegui")) == []
+
+
+def _log(stack: Stack, text: str) -> None:
+    streams = [{"stream": {"job": "console-test"}, "values": [[str(time.time_ns()), text]]}]
+    _post(stack.url("loki") + "/loki/api/v1/push", {"streams": streams})
+
+
+def _post(url: str, body: object) -> None:
+    headers = {"Content-Type": "application/json"}
+    with urllib.request.urlopen(urllib.request.Request(url, json.dumps(body).encode(), headers)) as answer:
+        assert answer.status < 300
