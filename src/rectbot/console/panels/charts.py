@@ -119,7 +119,7 @@ def gauge(panel: Mapping[str, Any], values: Sequence[tuple[str, float]]) -> dict
     """A dial for each value, side by side."""
     field = field_of(panel)
     least, most = float(field.config.get("min", 0)), float(field.config.get("max", 1))
-    bands = [(start, shade) for start, shade in field.steps if start < most]
+    bands = [(start, shade) for start, shade in field.steps if start < most] or [(least, colour("green"))]
     ends = [start for start, _ in bands[1:]] + [most]
     arc = [[(end - least) / (most - least), shade] for end, (_, shade) in zip(ends, bands, strict=True)]
     count = max(1, len(values))
@@ -132,7 +132,7 @@ def gauge(panel: Mapping[str, Any], values: Sequence[tuple[str, float]]) -> dict
             "radius": "92%",
             "startAngle": 200,
             "endAngle": -20,
-            "axisLine": {"lineStyle": {"width": 7, "color": arc or [[1, colour("green")]]}},
+            "axisLine": {"lineStyle": {"width": 7, "color": arc}},
             "pointer": {"length": "55%", "width": 4, "itemStyle": {"color": _SOFT}},
             "axisTick": {"show": False},
             "splitLine": {"show": False},

@@ -1,0 +1,74 @@
+"""The catalogue: both languages say everything; and what an act will do is said for every state."""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+from pathlib import Path
+
+import pytest
+
+from rectbot.console.acts import Act, consequence
+from rectbot.console.words import LANGUAGES, Words, choose
+from rectbot.failover.events import MEANINGS, Hold, Leader, Site, Snapshot
+
+CONSOLE = Path(__file__).resolve().parents[2] / "src/rectbot/console"
+CATALOGUE: dict[str, dict[str, str]] = json.loads((CONSOLE / "words.json").read_text(encoding="utf-8"))
+LEADER = Leader("xserver", "owner", 3, "2026-01-01T00:00:00.000Z", 4000)
+SITES = {"xserver": Site(1.0, True, 0, serving=True), "oci": Site(1.0, True, 1)}
+
+
+def _places(text: str) -> set[str | None]:
+    return {name for _, name, _, _ in string.Formatter().parse(text) if name}
+
+
+def test_both_languages_say_the_same_with_the_same_places() -> None:
+    for key, texts in CATALOGUE.items():
+        wanted = ("ja",) if key.startswith("event.") else LANGUAGES
+        assert tuple(sorted(texts)) == tuple(sorted(wanted)), key
+        assert len({frozenset(_places(text)) for text in texts.values()}) == 1, key
+
+
+def test_every_kind_of_event_is_explained_in_both() -> None:
+    for kind, meaning in MEANINGS.items():
+        assert Words("en").meaning(kind) == meaning
+        assert Words("ja").meaning(kind) != meaning
+
+
+def test_every_key_in_the_code_is_in_the_catalogue() -> None:
+    for path in CONSOLE.rglob("*.py"):
+        for key in re.findall(r'words\(\s*f?"([a-z]+\.[a-z.]+)"', path.read_text(encoding="utf-8")):
+            assert key in CATALOGUE, f"{path.name}: {key}"
+
+
+@pytest.mark.parametrize(
+    ("cookie", "header", "language"),
+    [("", "", "en"), ("", "ja,en;q=0.8", "ja"), ("", "fr,ja;q=0.5", "ja"), ("en", "ja", "en"), ("xx", "de", "en")],
+)
+def test_the_language_is_the_visitors(cookie: str, header: str, language: str) -> None:
+    assert choose({"rectbot_language": cookie}, header).language == language
+
+
+@pytest.mark.parametrize(
+    ("act", "snapshot", "says"),
+    [
+        (Act("switch", "oci"), Snapshot(LEADER, SITES), "logs out at xserver and logs in at oci: one login"),
+        (Act("switch", "oci"), Snapshot(None, SITES), "Nobody leads now. The bot logs in at oci"),
+        (Act("switch", "xserver"), Snapshot(LEADER, SITES), "leads already"),
+        (Act("switch", "oci"), Snapshot(LEADER, {"xserver": SITES["xserver"]}), "will be declined"),
+        (Act("switch", "oci"), Snapshot(LEADER, SITES, drained={"oci": "by me"}), "because it is drained"),
+        (Act("switch", "oci"), Snapshot(LEADER, SITES | {"oci": Site(1.0, False, 1)}), "sits out"),
+        (Act("drain", "xserver"), Snapshot(LEADER, SITES), "logs out at xserver and logs in at oci"),
+        (Act("drain", "xserver"), Snapshot(LEADER, {"xserver": SITES["xserver"]}), "OFFLINE"),
+        (Act("drain", "xserver"), Snapshot(LEADER, SITES, hold=Hold(60, "xserver", "")), "OFFLINE"),
+        (Act("drain", "oci"), Snapshot(LEADER, SITES), "Nobody logs in or out"),
+        (Act("hold"), Snapshot(LEADER, SITES), "if xserver dies, the bot stays offline"),
+        (Act("hold"), Snapshot(None, SITES), "only the site that led last"),
+        (Act("unhold"), Snapshot(LEADER, SITES), "move automatically again"),
+        (Act("undrain", "oci"), Snapshot(LEADER, SITES), "oci may lead again"),
+    ],
+)
+def test_what_will_happen_is_said(act: Act, snapshot: Snapshot, says: str) -> None:
+    assert says in consequence(Words("en"), snapshot, act)
+    assert consequence(Words("ja"), snapshot, act)
