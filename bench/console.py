@@ -1,0 +1,204 @@
+"""What twenty open consoles cost: renewals and scrapes beside them and without them, on one stack, in one run.
+
+    PYTHONPATH=tests .venv/bin/python bench/console.py [--consoles 20] [--seconds 25] [--check]
+
+A stack is started as `make up` does, with a lease of 1.5 s, so that a renewal is due twice a second. The consoles are
+clients that load a page and keep its WebSocket open, as a browser does, without drawing: a browser's own work would
+stand in the way of what is measured. A third of them are on the live page, the others on the four dashboards, which
+they refresh every 10 s, and on the log search, which follows the log. With --check the exit code is 1 when a renewal or
+a scrape takes half as long again beside them (and over a millisecond more), or the hub 120 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import asyncio
+import re
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import psutil
+import socketio
+
+from e2e.stack import Stack
+
+LEASE_MS = 1_500
+SCRAPE_EVERY_S = 0.1
+LIMIT_BYTES = 120 * 10**6
+PAGES = ("/", *(f"/d/rectbot-{name}?refresh=10s" for name in ("overview", "xserver-host", "failover", "logs")), "/logs")
+_QUERY = re.compile(r"^\s+query: (\{.*\}),$", re.MULTILINE)
+_RENEWAL = "rectbot_failover_renewal_duration_seconds"
+_BUCKET = re.compile(_RENEWAL + r'_bucket\{le="([^"]+)",site="xserver"\} (\S+)')
+_SUM = re.compile(_RENEWAL + r'_sum\{site="xserver"\} (\S+)')
+_ASKED = re.compile(r'prometheus_http_requests_total\{code="200",handler="/api/v1/query(?:_range)?"\} (\S+)')
+
+
+@dataclass(frozen=True)
+class Found:
+    """Of one window: seconds, but where the name says otherwise."""
+
+    renewals: int
+    renewal_mean: float
+    renewal_p95: float
+    scrape_p50: float
+    scrape_p95: float
+    hub_cpu_share: float
+    hub_rss: int
+    questions_a_second: float
+
+
+class Console:
+    """One open page."""
+
+    def __init__(self, url: str, path: str) -> None:
+        self._url, self._path = url, path
+        self._socket = socketio.AsyncClient(reconnection=False)
+        self.messages = 0
+
+    async def open(self, http: aiohttp.ClientSession) -> None:
+        async with http.get(self._url + self._path) as answer:
+            text = await answer.text()
+        found = _QUERY.search(text)
+        assert found is not None, text[:300]
+        query = ast.literal_eval(found[1])
+        tab = f"tab-{id(self)}"
+        fields = query | {"document_id": tab, "tab_id": tab, "implicit_handshake": "true"}
+        words = "&".join(f"{name}={value}" for name, value in fields.items())
+        self._socket.on("*", self._count)
+        await self._socket.connect(
+            f"{self._url}?{words}",
+            socketio_path="/_nicegui_ws/socket.io",
+            transports=["websocket"],
+            headers={"Origin": self._url},
+        )
+
+    def _count(self, *_: object) -> None:
+        self.messages += 1
+
+    async def close(self) -> None:
+        await self._socket.disconnect()
+
+
+async def measure(stack: Stack, hub: psutil.Process, seconds: float) -> Found:
+    """Scrapes the hub ten times a second, and reads at both ends what the leader has measured of its renewals."""
+    took: list[float] = []
+    async with aiohttp.ClientSession() as http:
+
+        async def read(name: str) -> str:
+            async with http.get(stack.url(name) + "/metrics") as answer:
+                return await answer.text()
+
+        before, asked, cpu = await read("hub"), _asked(await read("prometheus")), sum(hub.cpu_times()[:2])
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            began = time.monotonic()
+            await read("hub")
+            took.append(time.monotonic() - began)
+            await asyncio.sleep(SCRAPE_EVERY_S)
+        after, asked = await read("hub"), _asked(await read("prometheus")) - asked
+    counts = _renewals(before, after)
+    total = float(_SUM.findall(after)[0]) - float(_SUM.findall(before)[0])
+    return Found(
+        renewals=round(counts[-1][1]),
+        renewal_mean=total / counts[-1][1],
+        renewal_p95=next(bound for bound, count in counts if count >= 0.95 * counts[-1][1]),
+        scrape_p50=statistics.median(took),
+        scrape_p95=statistics.quantiles(took, n=20)[-1],
+        hub_cpu_share=(sum(hub.cpu_times()[:2]) - cpu) / seconds,
+        hub_rss=hub.memory_info().rss,
+        questions_a_second=asked / seconds,
+    )
+
+
+def _renewals(before: str, after: str) -> list[tuple[float, float]]:
+    """Upper bounds, and how many renewals of the window were not above."""
+    earlier = dict(_BUCKET.findall(before))
+    return [(float(le), float(count) - float(earlier.get(le, 0))) for le, count in _BUCKET.findall(after)]
+
+
+def _asked(text: str) -> float:
+    return sum(map(float, _ASKED.findall(text)))
+
+
+@contextmanager
+def running() -> Iterator[Stack]:
+    with tempfile.TemporaryDirectory() as folder:
+        stack = Stack.prepare(Path(folder))
+        try:
+            stack.run("init")
+            stack.run("up", "--detach", LOCK_TTL_MS=str(LEASE_MS))
+            yield stack
+        finally:
+            stack.run("down", check=False)
+            stack.destroy()
+
+
+def hub_of(stack: Stack) -> psutil.Process:
+    processes = (psutil.Process(pid) for pid in stack.leftovers())
+    return next(process for process in processes if process.cmdline()[-2:] == ["hub", "serve"])
+
+
+async def run(stack: Stack, number: int, seconds: float) -> tuple[Found, Found, int]:
+    hub = hub_of(stack)
+    without = await measure(stack, hub, seconds)
+    consoles = [Console(stack.url("console"), PAGES[index % len(PAGES)]) for index in range(number)]
+    for index in range(0, number, 3):
+        consoles[index] = Console(stack.url("console"), "/")
+    async with aiohttp.ClientSession() as http:
+        for console in consoles:
+            await console.open(http)
+    beside = await measure(stack, hub, seconds)
+    messages = min(console.messages for console in consoles)
+    for console in consoles:
+        await console.close()
+    return without, beside, messages
+
+
+def report(without: Found, beside: Found, number: int) -> bool:
+    """Prints both, and whether the second is as good."""
+    print(f"{'':<34}{'without':>10}{f'{number} open':>10}{'ratio':>8}")
+    for name, unit, factor in (
+        ("renewal_mean", "ms", 1e3),
+        ("renewal_p95", "ms, at most", 1e3),
+        ("scrape_p50", "ms", 1e3),
+        ("scrape_p95", "ms", 1e3),
+        ("hub_cpu_share", "% of a core", 100),
+        ("questions_a_second", "to Prometheus", 1),
+        ("hub_rss", "MB", 1e-6),
+    ):
+        first, second = getattr(without, name) * factor, getattr(beside, name) * factor
+        ratio = f"{second / first:.2f}" if first else "-"
+        print(f"{name.replace('_', ' ') + ', ' + unit:<34}{first:>10.2f}{second:>10.2f}{ratio:>8}")
+    print(f"renewals in each window: {without.renewals}, {beside.renewals}")
+    slower = [
+        name
+        for name in ("renewal_mean", "scrape_p50")
+        if getattr(beside, name) > max(1.5 * getattr(without, name), getattr(without, name) + 0.001)
+    ]
+    print(f"disturbed: {', '.join(slower) or 'nothing'}")
+    return not slower and beside.hub_rss < LIMIT_BYTES
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--consoles", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=25)
+    parser.add_argument("--check", action="store_true")
+    arguments = parser.parse_args()
+    with running() as stack:
+        without, beside, messages = asyncio.run(run(stack, arguments.consoles, arguments.seconds))
+    assert messages > 0, "a console was never told anything"
+    good = report(without, beside, arguments.consoles)
+    return 1 if arguments.check and not good else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
