@@ -286,6 +286,11 @@ BREAKS: dict[str, tuple[Callable[[Stack], Any], str, str]] = {
         "dashboard",
         "auth.anonymous",
     ),
+    "no console at its port": (
+        lambda s: edited(s.home / ".env", lambda text: f"{text}\nCONSOLE_PORT={BASE_PORTS['prometheus'] + s.offset}\n"),
+        "console",
+        "does not answer as a console",
+    ),
     "a tunnel to Prometheus": (
         lambda s: new_file(docker(s, "cloudflared", "config.yml"), TUNNEL),
         "tunnel",

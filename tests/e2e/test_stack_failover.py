@@ -37,6 +37,8 @@ def test_up_leads_to_a_healthy_stack(stack: Stack) -> None:
     assert 0 < status["leader"]["lease_remaining_ms"] <= TTL_SECONDS * 1000
     assert set(status["sites"]) == {"xserver", "oci"}
     assert all(site["eligible"] and site["heartbeat_age_s"] < TTL_SECONDS for site in status["sites"].values())
+    assert [status["sites"][name]["state"] for name in ("xserver", "oci")] == ["leads", "stands by"]
+    assert status["orders"] == []
     assert status["push"]["xserver-bot"]["age_s"] < 70
     expected = {"redis", "pushgateway", "prometheus", "alertmanager", "nginx", "hub", "console", "loki", "discord"}
     expected |= {"bot-xserver", "bot-oci", "push-xserver", "link-xserver", "link-oci"}

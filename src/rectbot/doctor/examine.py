@@ -37,6 +37,7 @@ STACK: dict[str, Check] = {
     "alertmanager": monitoring.alerts_are_handed_on,
     "webhook": monitoring.the_webhook_is_there,
     "dashboard": exposure.dashboard_needs_a_login,
+    "console": exposure.console_is_guarded,
     "tunnel": exposure.tunnel_shows_the_dashboard_only,
     "versions": exposure.versions,
 }

@@ -14,7 +14,7 @@ from rectbot.doctor.verdict import Verdict, fail, ok, warn, worst
 from rectbot.errors import RectbotError
 from rectbot.settings import BASE_PORTS
 
-INSIDE = ("console", "prometheus", "pushgateway", "alertmanager", "loki", "hub")
+INSIDE = ("prometheus", "pushgateway", "alertmanager", "loki", "hub")
 _GRAFANA = re.compile(r"https?://(grafana|localhost|127\.0\.0\.1):(\d+)/?")
 _ANYTHING = frozenset({"", "latest", "main", "nightly", "edge", "stable"})
 
@@ -24,6 +24,10 @@ def addresses(subject: Subject) -> Verdict:
     port = subject.settings.port
     open_ports = [f"{name} on {ip}:{port(name)}" for name in INSIDE for ip in subject.open_to_others(port(name))]
     shown: list[str] = []
+    for number in {port("console"), subject.console_port} - {0}:
+        wanted = subject.settings.console_bind if number == subject.console_port else ""  # it asks for a login there
+        for ip in subject.open_to_others(number):
+            (shown if ip == wanted else open_ports).append(f"dashboard on {ip}:{number}")
     for ip in subject.open_to_others(port("push-proxy")):  # an IPv6 client of Docker's has the bridge's address
         (open_ports if ":" in ip else shown).append(f"push proxy on {ip}:{port('push-proxy')}")
     tls_in_front = "redis-tls" in subject.containers
@@ -71,6 +75,26 @@ def _grafana_answers(subject: Subject) -> Verdict:
     if subject.get(f"{subject.url('console')}/api/org", default).status == 200:
         return fail("Grafana's password is admin", "grafana cli admin reset-admin-password, in its container")
     return ok("a stranger is refused, and so is admin:admin")
+
+
+def console_is_guarded(subject: Subject) -> Verdict:
+    """The console refuses other sites' requests; and whoever comes from another host, or all, must log in."""
+    port = subject.console_port
+    if not port:
+        return ok("none is served (CONSOLE_PORT=0)")
+    url = subject.console_url
+    if subject.get(f"{url}/healthz").status != 200:
+        return fail(f"{url} does not answer as a console", "'rectbot logs hub' says why")
+    rebound = subject.get(url, {"Host": "rebound.example"}).status
+    embedded = subject.get(url, {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}).status
+    if (rebound, embedded) != (421, 403):
+        return fail(
+            f"it answers another site's requests ({rebound}, {embedded})", "something else has its port: stop it"
+        )
+    login = subject.get(url).status == 303
+    if not login and subject.open_to_others(port):
+        return fail("it is open to other hosts without a login", "restart the hub: it reads CONSOLE_BIND at its start")
+    return ok(f"{'behind a login' if login else 'for this machine, without a login'}; other sites are refused")
 
 
 def tunnel_shows_the_dashboard_only(subject: Subject) -> Verdict:

@@ -16,6 +16,7 @@ from rectbot.stack import allowlist
 from rectbot.stack.layout import read_text
 
 SECRETS = ("REDIS_PASSWORD", "PUSHGATEWAY_PASSWORD", "DASHBOARD_ADMIN_PASSWORD")
+OPTIONAL_SECRETS = ("DASHBOARD_VIEWER_PASSWORD", "CONSOLE_SECRET")
 WEAK = frozenset(
     ("password", "passwort", "changeme", "secret", "admin", "rectbot", "redis", "prom", "grafana", "12345678")
 )
@@ -46,7 +47,8 @@ def file_modes(subject: Subject) -> Verdict:
 def passwords(subject: Subject) -> Verdict:
     """No password is missing, short, common, or used twice. They are never shown."""
     values = dotenv_values(subject.layout.env_file)
-    names = SECRETS if subject.engine is not Engine.SITE else SECRETS[:2]
+    names: tuple[str, ...] = SECRETS if subject.engine is not Engine.SITE else SECRETS[:2]
+    names += tuple(name for name in OPTIONAL_SECRETS if values.get(name))
     wrong = []
     for name in names:
         value = values.get(name) or ""

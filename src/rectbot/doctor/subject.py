@@ -22,6 +22,7 @@ from rectbot.failover.endpoint import Endpoint
 from rectbot.failover.resp import Connection, Disconnected, ServerError
 from rectbot.failover.wiring import open_observer
 from rectbot.settings import BASE_PORTS, Settings
+from rectbot.stack.components import console_port
 from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import Supervisor
 
@@ -85,6 +86,18 @@ class Subject:
         if self.engine is Engine.COMPOSE:
             return f"http://{self.container_address('hub')}:{BASE_PORTS['hub']}"
         return self.url("hub")
+
+    @property
+    def console_port(self) -> int:
+        """The console's port on this host; 0: there is none."""
+        return BASE_PORTS["console-beside"] if self.engine is Engine.COMPOSE else console_port(self.settings)
+
+    @property
+    def console_url(self) -> str:
+        """Where the console answers on this host."""
+        bind = self.settings.console_bind
+        here = self.engine is Engine.COMPOSE or bind == "0.0.0.0"  # noqa: S104 - everywhere, so here too
+        return f"http://{'127.0.0.1' if here else bind}:{self.console_port}"
 
     def get(self, url: str, headers: dict[str, str] | None = None) -> urllib3.BaseHTTPResponse:
         """A GET. Raises RectbotError, without the path, when nothing answers: it may hold a secret."""

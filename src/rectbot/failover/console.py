@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rectbot.errors import ConfigError
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.events import MEANINGS, Event, Site, Snapshot
+from rectbot.failover.events import MEANINGS, Event, Snapshot
 from rectbot.failover.messages import Command
 from rectbot.failover.operator import follow_switch, perform
 from rectbot.failover.store import LeaseStore
@@ -140,17 +140,18 @@ def describe(snapshot: Snapshot, priority: tuple[str, ...]) -> Iterator[str]:
             f"waiting   nobody is granted the lead for {snapshot.suspended_ms / 1000:.1f} s:"
             " the store may have lost its memory, and a lease with it"
         )
-    yield from _orders(snapshot)
+    yield from orders(snapshot)
     again = f"; the next one in {_duration(snapshot.next_login_s)}" if snapshot.next_login_s else ""
     yield f"logins    {snapshot.logins_left} left at once{again}"
     yield f"{'site':<12}{'heartbeat':<14}state"
     for name in priority:
         site = snapshot.sites.get(name)
         age = f"{site.heartbeat_age_s:.1f} s ago" if site else "none"
-        yield f"{name:<12}{age:<14}{_state(snapshot, name, site)}"
+        yield f"{name:<12}{age:<14}{site_state(snapshot, name)}"
 
 
-def _orders(snapshot: Snapshot) -> Iterator[str]:
+def orders(snapshot: Snapshot) -> Iterator[str]:
+    """What operators have ordered and what of it is under way, a line each."""
     if snapshot.hold is not None:
         until = (
             "until unhold" if snapshot.hold.remaining_s > _FOREVER_S else f"for {_duration(snapshot.hold.remaining_s)}"
@@ -163,7 +164,9 @@ def _orders(snapshot: Snapshot) -> Iterator[str]:
         yield f"pinned    {snapshot.pinned} keeps the lead from preferred sites: an operator switched to it"
 
 
-def _state(snapshot: Snapshot, name: str, site: Site | None) -> str:
+def site_state(snapshot: Snapshot, name: str) -> str:
+    """What a site does, and why it does not lead."""
+    site = snapshot.sites.get(name)
     if site is None:
         return snapshot.drained.get(name, "") or "not running, or cut off from Redis"
     if snapshot.leader is not None and snapshot.leader.site == name:

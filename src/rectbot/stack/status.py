@@ -10,6 +10,7 @@ from typing import Any
 import aiohttp
 
 from rectbot.errors import RectbotError
+from rectbot.failover.console import orders, site_state
 from rectbot.failover.events import Event, Snapshot
 from rectbot.failover.store import StoreUnavailable
 from rectbot.failover.wiring import open_observer
@@ -25,13 +26,14 @@ EVENTS_SHOWN = 6
 
 @dataclass(frozen=True)
 class Status:
-    """The facts, as `rectbot status --json` prints them, and the last events for the live view."""
+    """The facts, as `rectbot status --json` prints them, and the last events for people."""
 
     leader: dict[str, Any] | None
     sites: dict[str, dict[str, Any]]
     push: dict[str, dict[str, float]]
     alerts: list[dict[str, str]]
     components: dict[str, dict[str, Any]]
+    orders: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
 
     @property
@@ -47,6 +49,7 @@ class Status:
             "push": self.push,
             "alerts": self.alerts,
             "components": self.components,
+            "orders": self.orders,
         }
 
 
@@ -96,7 +99,8 @@ class Observer:
             part.name: {"engine": ENGINE, "healthy": ok, "address": part.address}
             for part, ok in zip(self.parts, health, strict=True)
         }
-        return Status(_leader(snapshot), sites, push, alerts, parts, events)
+        ordered = list(orders(snapshot)) if snapshot is not None else []
+        return Status(_leader(snapshot), sites, push, alerts, parts, ordered, events)
 
     async def healthy(self, part: Component, facts: Facts) -> bool:
         """Checks one component."""
@@ -153,6 +157,7 @@ def _sites(snapshot: Snapshot | None, priority: tuple[str, ...]) -> dict[str, di
             "heartbeat_age_s": site.heartbeat_age_s if site else None,
             "eligible": bool(site and site.eligible),
             "priority": rank,
+            "state": site_state(snapshot, name) if snapshot is not None else "unknown: Redis does not answer",
         }
     return result
 

@@ -45,7 +45,9 @@ def address_table(status: Status) -> Table:
 def render(status: Status) -> RenderableType:
     """The whole picture."""
     gap = Text()
-    facts = (_leader(status), gap, _sites(status), gap, _pushes(status), _alerts(status), gap, _events(status), gap)
+    orders = Text("\n".join(status.orders), "yellow")
+    facts: list[RenderableType] = [_leader(status), *([orders] if status.orders else []), gap, _sites(status), gap]
+    facts += [_pushes(status), _alerts(status), gap, _events(status), gap]
     return Group(*facts, address_table(status))
 
 
@@ -61,16 +63,18 @@ def _sites(status: Status) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for heading in ("site", "priority", "heartbeat", "eligible"):
         table.add_column(heading, no_wrap=True)
+    table.add_column("state")
     for name, site in status.sites.items():
         age = site["heartbeat_age_s"]
         heartbeat = Text("none", "red") if age is None else Text(f"{age:.1f} s ago")
-        table.add_row(name, str(site["priority"]), heartbeat, "yes" if site["eligible"] else Text("no", "yellow"))
+        eligible = Text("yes") if site["eligible"] else Text("no", "yellow")
+        table.add_row(name, str(site["priority"]), heartbeat, eligible, Text(site["state"]))
     return table
 
 
 def _pushes(status: Status) -> Text:
     ages = ", ".join(f"{job} {entry['age_s']:.0f} s ago" for job, entry in status.push.items())
-    return Text(f"push    {ages or 'none yet'}")
+    return Text(f"push    {ages or 'none yet: on that host run scripts/prometheus-push.sh, it says what is wrong'}")
 
 
 def _alerts(status: Status) -> Text:
