@@ -1,5 +1,5 @@
 # Two commands: 'make up' runs everything, 'make test' tests everything. Both install what is missing first.
-.PHONY: help setup setup-dev up down test test-compose chaos lint format lock
+.PHONY: screenshots help setup setup-dev up down test test-compose chaos lint format lock
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -29,6 +29,9 @@ test-compose: setup-dev ## run the compose file on a Docker engine of the test's
 chaos: setup-dev ## the failover: 1,000 seeds of real processes, then simulated schedules until Ctrl-C
 	@$(if $(ARGS),,RECTBOT_SEEDS=1000 $(BIN)/python -m pytest tests/e2e/test_failover_processes.py)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.chaos $(ARGS)
+
+screenshots: setup-dev ## docs/images from a console that watches a story of some minutes
+	@PYTHONPATH=tests $(BIN)/python scripts/screenshots.py
 
 lint: setup-dev ## ruff and mypy
 	@$(BIN)/ruff check .

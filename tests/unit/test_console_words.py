@@ -25,7 +25,7 @@ def _places(text: str) -> set[str | None]:
 
 def test_both_languages_say_the_same_with_the_same_places() -> None:
     for key, texts in CATALOGUE.items():
-        wanted = ("ja",) if key.startswith("event.") else LANGUAGES
+        wanted = ("ja",) if key.startswith(("event.", "text.")) else LANGUAGES
         assert tuple(sorted(texts)) == tuple(sorted(wanted)), key
         assert len({frozenset(_places(text)) for text in texts.values()}) == 1, key
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping
@@ -45,7 +46,9 @@ class Board:
                 self._control(variable)
             self._times()
             with ui.element("nav").classes("links"):
-                self._links = [(ui.link(each["title"], "#"), each) for each in self._dashboard.get("links", [])]
+                self._links = [
+                    (ui.link(self._words.text(each["title"]), "#"), each) for each in self._dashboard.get("links", [])
+                ]
         with ui.element("div").classes("board"):
             self._cards = [(panel, card(panel, self._words)) for panel in panels(self._dashboard)]
         self._address()
@@ -54,12 +57,13 @@ class Board:
 
     def _control(self, variable: Variable) -> None:
         chosen = self._chosen[variable.name]
+        label = self._words.text(variable.label)
         if variable.kind == "textbox":
-            field = ui.input(variable.label, value=(chosen or ("",))[0])
+            field = ui.input(label, value=(chosen or ("",))[0])
             field.props("dense outlined debounce=600 clearable")
             field.on_value_change(lambda event: self._choose(variable, [event.value] if event.value else []))
             return
-        select = Choice(variable.label, list(variable.choices), chosen or (), self._words("logs.all"))
+        select = Choice(label, list(variable.choices), chosen or (), self._words("logs.all"))
         select.on_value_change(lambda event: self._choose(variable, event.value))
         self._selects[variable.name] = select
 
@@ -145,7 +149,7 @@ class Board:
         """Puts what is chosen into the address, so that it can be kept and passed on; and into the links."""
         query = urlencode(list(self._query()))
         address = f"/d/{self._dashboard['uid']}?{query}"
-        self._visit.client.run_javascript(f"history.replaceState(null, '', {address!r})")
+        self._visit.client.run_javascript(f"history.replaceState(null, '', {json.dumps(address)})")
         times = urlencode([(name, value) for name, value in self._query() if name in ("from", "to")])
         view = self._view()
         for link, given in self._links:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from rectbot.errors import RectbotError
 from rectbot.failover.events import Event, Snapshot
 from rectbot.failover.store import LeaseStore
 
+log = logging.getLogger(__name__)
 EVERY_SECONDS = 1.0
 EVENTS_SHOWN = 60
 _PUSH_SECONDS, _ALERT_SECONDS = 5.0, 3.0
@@ -88,8 +90,15 @@ class Live:
             began = time.monotonic()
             now = await self.look()
             for watcher in tuple(self._watchers):
-                watcher(now)
+                self._tell(watcher, now)
             await asyncio.sleep(max(0.1, EVERY_SECONDS - (time.monotonic() - began)))
+
+    def _tell(self, watcher: Watcher, now: Now) -> None:
+        try:
+            watcher(now)
+        except Exception:  # a page that fails must not keep the others from being told
+            log.exception("a page cannot show the state; it is not told any more")
+            self._watchers.remove(watcher)
 
     async def _look(self) -> Now:
         (snapshot, redis_error, events), (pushes, push_error), (alerts, alert_error) = await asyncio.gather(

@@ -30,7 +30,7 @@ class LivePage:
         """The elements, with what is known now; then they follow the state for as long as the page is open."""
         self._trouble = ui.label().classes("problem").props("role=alert")
         with ui.element("div").classes("columns"):
-            with ui.element("section").classes("card leader").props("aria-live=polite"):
+            with ui.element("section").classes("card leader"):
                 self._build_leader()
             self._cards = [SiteCard(self, name) for name in self._visit.desk.config.priority]
         with ui.element("div").classes("columns"):
@@ -51,7 +51,7 @@ class LivePage:
     def _build_leader(self) -> None:
         words = self._words
         heading(words("live.leader"), 2)
-        self._leader = ui.label().classes("who").props("data-name=leader")
+        self._leader = ui.label().classes("who").props("data-name=leader aria-live=polite")
         with ui.element("p").classes("facts"):
             self._epoch = ui.label()
             self._since = ui.label()

@@ -29,6 +29,7 @@ class LogPage:
         self._visit, self._words = visit, visit.words
         self._asked = asked
         self._stop: Callable[[], None] | None = None
+        self._searches = 0
 
     def build(self) -> None:
         """The page; it searches as soon as the browser is connected."""
@@ -87,8 +88,10 @@ class LogPage:
     async def _search(self) -> None:
         words, query = self._words, (self._query.value or "").strip() or self._composed()
         self._end_tail()
+        self._searches += 1
+        search = self._searches
         chosen = {"query": query, "last": self._last.value}
-        self._visit.client.run_javascript(f"history.replaceState(null, '', {'/logs?' + urlencode(chosen)!r})")
+        self._visit.client.run_javascript(f"history.replaceState(null, '', '/logs?{urlencode(chosen)}')")
         now = time.time()
         try:
             found = await self._visit.desk.asker.log(query, now - seconds(self._last.value), now, MAX_LINES, seconds=0)
@@ -96,9 +99,11 @@ class LogPage:
             self._note.classes(replace="problem").set_text(words("logs.error", error=error))
             self._lines.show([], "")
             return
+        if search != self._searches or self._visit.client.is_deleted:
+            return  # another was begun meanwhile
         self._note.classes(replace="hint").set_text(words("logs.found", count=len(found)))
         self._lines.show(log_lines(found), words("logs.none"))
-        if self._tail.value and not self._visit.client.is_deleted:
+        if self._tail.value:
             self._stop = self._visit.desk.tails.follow(query, self._add, self._trouble)
 
     def _toggle(self) -> None:

@@ -24,6 +24,7 @@ from rectbot.settings import Settings
 
 log = logging.getLogger(__name__)
 _STOP_SECONDS = 1  # open pages are cut off after this
+_MAX_CONNECTIONS = 200
 _MAX_MESSAGE_BYTES = 256 * 1024  # from a browser
 
 
@@ -90,6 +91,7 @@ def _config(app: Any) -> uvicorn.Config:
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=_STOP_SECONDS,
+        limit_concurrency=_MAX_CONNECTIONS,
     )
 
 

@@ -15,6 +15,7 @@ from rectbot.console.desk import Desk
 from rectbot.console.words import COOKIE, LANGUAGES, Words, choose
 
 THEME_COOKIE = "rectbot_theme"
+ALIVE_EVERY_SECONDS = 10.0
 _LANGUAGE_NAMES = {"en": "English", "ja": "日本語"}
 _TOGGLE_THEME = f"""() => {{
     Quasar.Dark.toggle();
@@ -45,6 +46,11 @@ class Visit:
         """Seconds after which a heartbeat is not fresh any more."""
         return self.desk.config.lock_ttl_ms / 1000
 
+    def leave_when_ended(self) -> None:
+        """After a logout, in whatever window, this one shows no more."""
+        if not self.auth.alive(self.session):
+            self.client.open("/login")
+
     @property
     def may_act(self) -> bool:
         """Whether acts are offered; each act asks again."""
@@ -63,13 +69,15 @@ def frame(visit: Visit, title: str, here: str) -> Iterator[None]:
     ui.dark_mode({"dark": True, "light": False}.get(visit.theme))
     with ui.element("header").classes("bar"):
         ui.link(words("nav.skip"), "#content").classes("skip")
-        with ui.element("nav").props(f'aria-label="{words("nav.live")}"'):
+        with ui.element("nav").props(f'aria-label="{words("nav.pages")}"'):
             for name, address in _places(visit):
                 link = ui.link(name, address)
                 if address == here:
                     link.props("aria-current=page")
         with ui.element("div").classes("tools"):
             _tools(visit)
+    if visit.auth.required:
+        ui.timer(ALIVE_EVERY_SECONDS, visit.leave_when_ended)
     with ui.element("div").classes("page").props("id=content tabindex=-1"):
         heading(title, 1)
         yield
@@ -90,8 +98,7 @@ def _places(visit: Visit) -> Iterator[tuple[str, str]]:
 
 def dashboard_title(words: Words, title: str) -> str:
     """The title without our name, and in the visitor's language where the catalogue has it."""
-    title = title.removeprefix("rectbot: ")
-    return words.optional(f"dashboard.{title}") or title
+    return words.text(title.removeprefix("rectbot: "))
 
 
 def _tools(visit: Visit) -> None:

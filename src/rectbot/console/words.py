@@ -32,6 +32,10 @@ class Words:
         """The words for a key that the catalogue may lack."""
         return _catalogue().get(key, {}).get(self.language)
 
+    def text(self, english: str) -> str:
+        """A title or a note of a dashboard, whose files are in English."""
+        return self.optional(f"text.{english}") or english
+
     def meaning(self, kind: str) -> str:
         """What a kind of event means; its English text is the failover's own."""
         return self.optional(f"event.{kind}") or MEANINGS.get(kind, kind)

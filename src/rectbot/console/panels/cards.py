@@ -36,7 +36,7 @@ class Card:
         with ui.element("section").classes(size).style(style).props(f"data-panel={panel['id']}"):
             if panel.get("title"):
                 with ui.element("header").props(f"title={_attribute(panel.get('description', ''))}"):
-                    heading(panel["title"], 2)
+                    heading(words.text(panel["title"]), 2)
             with ui.element("div").classes("body"):
                 self._note = ui.label().classes("note")
                 self._build()
@@ -51,7 +51,8 @@ class Card:
 
     def show(self, drawing: Drawing) -> None:
         """Shows a drawing; where there is no data, what its absence means."""
-        note = field_of(self._panel).no_value or self._words("panel.none") if drawing["empty"] else ""
+        absence = field_of(self._panel).no_value
+        note = (self._words.text(absence) or self._words("panel.none")) if drawing["empty"] else ""
         self._set_note(note, "note")
         self._draw(drawing)
 
