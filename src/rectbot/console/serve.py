@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -99,7 +100,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), backlog=128)
     except OSError as error:
-        raise RectbotError(f"the console cannot listen on {host}:{port} ({error.strerror})") from None
+        reason = os.strerror(error.errno) if error.errno else error  # its own text names the address again
+        raise RectbotError(f"the console cannot listen on {host}:{port} ({reason})") from None
 
 
 def _protection(auth: Auth) -> str:
