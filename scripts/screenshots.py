@@ -53,8 +53,9 @@ def main() -> None:
             time.sleep(15)  # one scrape more
             with browser() as chromium:
                 for name in PICTURES:
-                    for language in ("en", "ja"):
-                        take(chromium, stack, name, language)
+                    take(chromium, stack, name, "en")
+                for name in ("live", "overview"):  # for the Japanese README
+                    take(chromium, stack, name, "ja")
         finally:
             stack.run("down", check=False)
             stack.destroy()

@@ -105,7 +105,7 @@ class LivePage:
             found.append(words(key, site=snapshot.hold.site, why=snapshot.hold.why))
         if snapshot.switch_to:
             found.append(words("live.switching", site=snapshot.switch_to))
-        if snapshot.pinned:
+        if snapshot.pinned and snapshot.pinned != self._visit.desk.config.priority[0]:
             found.append(words("live.pinned", site=snapshot.pinned))
         return found
 
