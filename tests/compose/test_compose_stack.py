@@ -56,13 +56,18 @@ def test_only_the_promised_ports_listen_on_addresses_of_the_outside(stack: Stack
     listening = [line.split()[3] for line in stack.inside("ss", "-Hltn").splitlines()]
     loopback = {address for address in listening if address.startswith("127.")}
     assert set(listening) - loopback == {"0.0.0.0:9443", f"{HOST}:6379"}
-    assert {int(address.rpartition(":")[2]) for address in loopback} == {9090, 9091, 9093}
+    assert {int(address.rpartition(":")[2]) for address in loopback} == {3002, 9090, 9091, 9093}
 
 
-@pytest.mark.parametrize("port", [3000, 3100, 9090, 9091, 9093, 9464])
+@pytest.mark.parametrize("port", [3000, 3002, 3100, 9090, 9091, 9093, 9464])
 def test_another_host_gets_no_answer_from_a_port_inside(stack: Stack, port: int) -> None:
     command = [*stack.network.outside, "curl", "-s", "-m", "3", f"http://{HOST}:{port}/"]
     assert subprocess.run(command, capture_output=True, check=False).returncode == 7, "refused"
+
+
+def test_the_console_answers_this_host_and_asks_for_a_login(stack: Stack) -> None:
+    told = stack.inside("curl", "-s", "-o", "/dev/null", "-w", "%{http_code} %{redirect_url}", "http://127.0.0.1:3002/")
+    assert told == "303 http://127.0.0.1:3002/login?next=%2F"
 
 
 def test_the_allowlist_sees_the_clients_own_address_through_dockers_nat(stack: Stack) -> None:

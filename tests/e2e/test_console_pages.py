@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -201,6 +202,14 @@ def test_a_dashboard_follows_its_variables_and_keeps_them_in_its_address(stack: 
     page.wait_for_url(re.compile(r"from=now-1h&to=now&var-site=oci"))
     link = page.locator(".links a", has_text="Logs")
     expect(link).to_have_attribute("href", "/d/rectbot-logs?var-site=oci&from=now-1h&to=now", timeout=PATIENCE_MS)
+
+
+def test_the_hub_stays_small_with_its_pages_open(stack: Stack, visitor: Visitor) -> None:
+    visitor.page.goto(stack.url("console") + "/d/rectbot-failover")
+    expect(visitor.page.locator("canvas").first).to_be_visible(timeout=PATIENCE_MS)
+    processes = map(psutil.Process, stack.leftovers())
+    hub = next(process for process in processes if process.cmdline()[-2:] == ["hub", "serve"])
+    assert hub.memory_info().rss < 120 * 10**6
 
 
 def test_the_toolkit_leaves_no_files(stack: Stack, visitor: Visitor) -> None:

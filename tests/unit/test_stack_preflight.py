@@ -126,6 +126,29 @@ def test_the_demo_is_quick_and_a_real_token_is_not(home: Path, monkeypatch: pyte
     assert components.alert_webhook(load_settings()) is None
 
 
+def test_the_console_is_in_grafanas_place_or_beside_it_or_nowhere(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def console() -> str:
+        settings = load_settings()
+        parts = components.components(settings, Layout.of(settings))
+        return next((part.address for part in parts if part.name == "console"), "nowhere")
+
+    monkeypatch.setenv("RECTBOT_PORT_OFFSET", "1000")
+    assert console() == "http://127.0.0.1:4000"
+    grafana = tmp_path / "bin" / "grafana"
+    grafana.parent.mkdir()
+    grafana.write_text("#!/bin/sh\n")
+    grafana.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{grafana.parent}:/usr/bin")
+    assert console() == "http://127.0.0.1:4002"
+    monkeypatch.setenv("CONSOLE_PORT", "8123")
+    monkeypatch.setenv("CONSOLE_BIND", "10.8.0.1")
+    assert console() == "http://10.8.0.1:8123"
+    monkeypatch.setenv("CONSOLE_PORT", "0")
+    assert console() == "nowhere"
+
+
 def test_supervisor_configuration_holds_no_secret(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _run("init")
     monkeypatch.setenv("DISCORD_BOT_TOKEN", "a-very-secret-token")

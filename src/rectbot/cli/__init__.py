@@ -201,7 +201,7 @@ def hub() -> None:
 
 @hub.command("serve")
 def hub_serve() -> None:
-    """Serve the failover's state as Prometheus metrics on port 9464."""
+    """Serve the failover's state as Prometheus metrics on port 9464, and the console on port 3000."""
     import asyncio
 
     from rectbot.hub.server import serve
