@@ -128,8 +128,12 @@ def test_a_switch_from_the_page_really_switches(stack: Stack, visitor: Visitor) 
 def test_hold_and_drain_say_what_they_will_do_and_do_it(stack: Stack, visitor: Visitor) -> None:
     page = visitor.page
     page.get_by_role("button", name="Hold").click()
+    page.get_by_role("combobox", name="For").click()
+    page.get_by_role("option", name="30 min").click()
     _confirm(page, "if xserver dies, the bot stays offline")
     expect(page.locator(".orders")).to_contain_text("On hold: only xserver", timeout=PATIENCE_MS)
+    held = json.loads(stack.run("failover", "status", "--json").stdout)["hold"]
+    assert 1_700 < held["remaining_s"] <= 1_800
     page.get_by_role("button", name="End hold").click()
     _confirm(page, "Sites move automatically again")
     expect(page.locator(".orders")).not_to_contain_text("On hold", timeout=PATIENCE_MS)

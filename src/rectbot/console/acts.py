@@ -21,10 +21,11 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 @dataclass(frozen=True)
 class Act:
-    """What an operator may order; `site` is empty for hold and unhold."""
+    """What an operator may order; `site` is empty for hold and unhold. A hold without hours is until unhold."""
 
     name: ActName
     site: str = ""
+    hours: float = 0
 
 
 class NotAllowed(RectbotError):  # noqa: N818 - a refusal
@@ -34,7 +35,8 @@ class NotAllowed(RectbotError):  # noqa: N818 - a refusal
 async def carry_out(desk: Desk, auth: Auth, session: Session, act: Act, why: str = "") -> bool:
     """Orders it; False if it was so already. Raises NotAllowed, or RectbotError with the store's reason."""
     allow(auth, session)
-    command = Command(act.name, by(session), clean(why), act.site)
+    for_ms = round(act.hours * 3_600_000) or None
+    command = Command(act.name, by(session), clean(why), act.site, for_ms)
     return await perform(desk.store, desk.config, command)
 
 

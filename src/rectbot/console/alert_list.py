@@ -8,11 +8,10 @@ from nicegui import ui
 
 from rectbot.console.acts import MAX_WHY, NotAllowed, allow, by, clean
 from rectbot.console.alerts import Alert
+from rectbot.console.confirm import HOURS
 from rectbot.console.live import Now
 from rectbot.console.visit import Visit, button, heading
 from rectbot.errors import RectbotError
-
-_HOURS = {0.5: "30 min", 2: "2 h", 8: "8 h", 24: "24 h"}
 
 
 class AlertList:
@@ -62,7 +61,7 @@ class AlertList:
         with self._dialog, ui.element("div").classes("dialogue").props("role=alertdialog"):
             heading(f"{words('alert.silence')}: {alert.name}", 2)
             ui.label(words("alert.silence.what")).classes("consequence")
-            hours = ui.select(_HOURS, value=2, label=words("alert.for")).props("dense outlined options-dense")
+            hours = ui.select(HOURS, value=2, label=words("alert.for")).props("dense outlined options-dense")
             why = ui.input(words("act.why")).props(f"maxlength={MAX_WHY} dense outlined")
             with ui.element("div").classes("acts"):
                 button(words("act.cancel")).on_click(self._dialog.close).props("autofocus")

@@ -66,6 +66,7 @@ def application(settings: Settings, port: int, auth: Auth, desk: Desk) -> ASGIAp
         tailwind=False,  # our style is console.css; its compiler in the browser would cost half a second
         gzip_middleware_factory=None,  # a second of one core for each new visitor; on loopback it gains nothing
         binding_refresh_interval=None,
+        reconnect_timeout=10,  # for phones: so long a page that lost its connection is kept
         show_welcome_message=False,
         message_history_length=100,
     )
