@@ -35,11 +35,20 @@ class Card:
         style = f"--x: {place['x'] + 1}; --y: {place['y'] + 1}; --w: {place['w']}; --h: {place['h']}"
         with ui.element("section").classes(size).style(style).props(f"data-panel={panel['id']}"):
             if panel.get("title"):
-                with ui.element("header").props(f"title={_attribute(panel.get('description', ''))}"):
+                with ui.element("header"):
                     heading(words.text(panel["title"]), 2)
+                    self._explain(panel.get("description", ""))
             with ui.element("div").classes("body"):
                 self._note = ui.label().classes("note")
                 self._build()
+
+    def _explain(self, text: str) -> None:
+        """Behind a mark that fingers and keys find as well as a mouse does."""
+        if text:
+            with ui.element("details").classes("about"):
+                with ui.element("summary").props(f"aria-label={_attribute(self._words('panel.about'))}"):
+                    ui.label("?")
+                ui.label(text).classes("explanation")
 
     @abstractmethod
     def _build(self) -> None:
