@@ -102,6 +102,14 @@ def test_what_does_not_answer_is_named_with_what_to_do(tmp_path: Path) -> None:
         assert list(tmp_path.rglob(".nicegui")) == []
 
 
+def test_a_page_does_not_wait_for_what_hangs(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+        port = str(silent.getsockname()[1])
+        with hub(tmp_path, REDIS_PORT=port, CONSOLE_PROMETHEUS_URL=f"http://127.0.0.1:{port}") as found:
+            _wait(found, "serving the console")
+            assert "Redis does not answer, so nobody can say who leads" in found.get("/")
+
+
 def test_an_open_page_does_not_keep_the_hub_from_stopping(tmp_path: Path) -> None:
     with hub(tmp_path) as found:
         _wait(found, "serving the console")

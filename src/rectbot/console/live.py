@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
 from rectbot.console.alerts import Alert, Alerts
 from rectbot.console.upstream import Upstream
@@ -18,7 +18,10 @@ from rectbot.failover.store import LeaseStore
 log = logging.getLogger(__name__)
 EVERY_SECONDS = 1.0
 EVENTS_SHOWN = 60
+PAGE_PATIENCE_SECONDS = 2.0  # the toolkit gives a page three
 _PUSH_SECONDS, _ALERT_SECONDS = 5.0, 3.0
+_SLOW_SECONDS = 0.4
+_NOT_YET = "no answer yet"
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,7 @@ class Now:
 
 
 Watcher = Callable[[Now], None]
+T = TypeVar("T")
 
 
 class Live:
@@ -43,8 +47,8 @@ class Live:
 
     def __init__(self, store: LeaseStore, prometheus: Upstream, alerts: Alerts) -> None:
         self._store = store
-        self._prometheus = prometheus
-        self._alerts = alerts
+        self._pushes = _Slow[tuple[dict[str, float], str]](lambda: _pushes(prometheus), ({}, _NOT_YET))
+        self._alerts = _Slow[tuple[tuple[Alert, ...], str]](lambda: _firing(alerts), ((), _NOT_YET))
         self._watchers: list[Watcher] = []
         self._task: asyncio.Task[None] | None = None
         self._looking: asyncio.Task[Now] | None = None
@@ -67,10 +71,14 @@ class Live:
         return unwatch
 
     async def now(self) -> Now:
-        """The last look, if it is not older than a second, else a new one."""
+        """The last look, if it is not older than a second, else a new one; a page does not wait long for it."""
         if time.monotonic() - self._now.at < EVERY_SECONDS:
             return self._now
-        return await self.look()
+        try:
+            async with asyncio.timeout(PAGE_PATIENCE_SECONDS):
+                return await self.look()
+        except TimeoutError:
+            return replace(self._now, snapshot=None, redis_error=f"no answer within {PAGE_PATIENCE_SECONDS:.0f} s")
 
     async def look(self) -> Now:
         """A new look; who asks while one is under way gets that one."""
@@ -83,6 +91,8 @@ class Live:
         for task in (self._task, self._looking):
             if task is not None:
                 task.cancel()
+        self._pushes.cancel()
+        self._alerts.cancel()
         self._watchers.clear()
 
     async def _run(self) -> None:
@@ -102,7 +112,7 @@ class Live:
 
     async def _look(self) -> Now:
         (snapshot, redis_error, events), (pushes, push_error), (alerts, alert_error) = await asyncio.gather(
-            self._failover(), self._pushes(), self._firing()
+            self._failover(), self._pushes.get(), self._alerts.get()
         )
         self._now = Now(time.monotonic(), snapshot, redis_error, events, pushes, push_error, alerts, alert_error)
         return self._now
@@ -118,16 +128,39 @@ class Live:
             return None, str(error), events
         return snapshot, "", events
 
-    async def _pushes(self) -> tuple[dict[str, float], str]:
-        try:
-            answer: Any = await self._prometheus.get("/api/v1/query", {"query": "push_time_seconds"}, _PUSH_SECONDS)
-            result = answer["data"]["result"]
-            return {entry["metric"].get("job", "?"): float(entry["value"][1]) for entry in result}, ""
-        except RectbotError as error:
-            return {}, str(error)
 
-    async def _firing(self) -> tuple[tuple[Alert, ...], str]:
-        try:
-            return await self._alerts.firing(_ALERT_SECONDS), ""
-        except RectbotError as error:
-            return (), str(error)
+class _Slow(Generic[T]):
+    """An answer that the failover's state does not wait for: the one before stands in until it is there."""
+
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]], before: T) -> None:
+        self._ask = ask
+        self._value = before
+        self._task: asyncio.Task[T] | None = None
+
+    async def get(self) -> T:
+        if self._task is None:
+            self._task = asyncio.create_task(self._ask())
+        await asyncio.wait({self._task}, timeout=_SLOW_SECONDS)
+        if self._task.done():
+            self._value, self._task = self._task.result(), None
+        return self._value
+
+    def cancel(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+
+async def _pushes(prometheus: Upstream) -> tuple[dict[str, float], str]:
+    try:
+        answer: Any = await prometheus.get("/api/v1/query", {"query": "push_time_seconds"}, _PUSH_SECONDS)
+        result = answer["data"]["result"]
+        return {entry["metric"].get("job", "?"): float(entry["value"][1]) for entry in result}, ""
+    except RectbotError as error:
+        return {}, str(error)
+
+
+async def _firing(alerts: Alerts) -> tuple[tuple[Alert, ...], str]:
+    try:
+        return await alerts.firing(_ALERT_SECONDS), ""
+    except RectbotError as error:
+        return (), str(error)
