@@ -6,7 +6,7 @@ A stack is started as `make up` does, with a lease of 1.5 s, so that a renewal i
 clients that load a page and keep its WebSocket open, as a browser does, without drawing: a browser's own work would
 stand in the way of what is measured. A third of them are on the live page, the others on the four dashboards, which
 they refresh every 10 s, and on the log search, which follows the log. With --check the exit code is 1 when a renewal or
-a scrape takes half as long again beside them (and over a millisecond more), or the hub 120 MB.
+a scrape takes half as long again beside them (and over a millisecond more), the hub 120 MB, or a page 2 s in Chromium.
 """
 
 from __future__ import annotations
@@ -28,11 +28,13 @@ import aiohttp
 import psutil
 import socketio
 
+from consoles import PATHS, browser, visit
 from e2e.stack import Stack
 
 LEASE_MS = 1_500
 SCRAPE_EVERY_S = 0.1
 LIMIT_BYTES = 120 * 10**6
+VISITS, SLOWEST_PAGE_S = 3, 2.0
 PAGES = ("/", *(f"/d/rectbot-{name}?refresh=10s" for name in ("overview", "xserver-host", "failover", "logs")), "/logs")
 _QUERY = re.compile(r"^\s+query: (\{.*\}),$", re.MULTILINE)
 _RENEWAL = "rectbot_failover_renewal_duration_seconds"
@@ -187,6 +189,21 @@ def report(without: Found, beside: Found, number: int) -> bool:
     return not slower and beside.hub_rss < LIMIT_BYTES
 
 
+def render_times(stack: Stack) -> dict[str, float]:
+    """Seconds from the request of a page, by a browser that was never there, until all its panels are drawn; medians."""
+    drawn = """() => document.querySelector('h1') && [...document.querySelectorAll('[data-panel]')].every(panel =>
+        panel.querySelector('canvas, .stat, td, .line, .prose, .note:not(:empty)'))"""
+    took: dict[str, list[float]] = {path: [] for path in PATHS}
+    with browser() as chromium:
+        for path in PATHS * VISITS:
+            with visit(chromium, viewport={"width": 1280, "height": 900}) as visitor:
+                began = time.monotonic()
+                visitor.page.goto(stack.url("console") + path)
+                visitor.page.wait_for_function(drawn)
+                took[path].append(time.monotonic() - began)
+    return {path: statistics.median(times) for path, times in took.items()}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--consoles", type=int, default=20)
@@ -194,9 +211,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     with running() as stack:
+        rendered = render_times(stack)
         without, beside, messages = asyncio.run(run(stack, arguments.consoles, arguments.seconds))
     assert messages > 0, "a console was never told anything"
     good = report(without, beside, arguments.consoles)
+    for path, seconds in rendered.items():
+        print(f"{path + ' is drawn, s':<34}{seconds:>10.2f}")
+    good = good and max(rendered.values()) < SLOWEST_PAGE_S
     return 1 if arguments.check and not good else 0
 
 
