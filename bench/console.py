@@ -190,7 +190,7 @@ def report(without: Found, beside: Found, number: int) -> bool:
 
 
 def render_times(stack: Stack) -> dict[str, float]:
-    """Seconds from the request of a page, by a browser that was never there, until all its panels are drawn; medians."""
+    """Seconds from the request of a page by a new browser until all its panels are drawn; medians."""
     drawn = """() => document.querySelector('h1') && [...document.querySelectorAll('[data-panel]')].every(panel =>
         panel.querySelector('canvas, .stat, td, .line, .prose, .note:not(:empty)'))"""
     took: dict[str, list[float]] = {path: [] for path in PATHS}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import socket
@@ -45,6 +46,8 @@ async def console(settings: Settings, port: int) -> AsyncIterator[None]:
         server = _Server(_config(application(settings, port, auth, desk)))
         task = asyncio.create_task(server.serve(sockets=[listener]))
         try:
+            gc.collect()
+            gc.freeze()  # what is there now stays; looking through it again and again would hold everything up
             log.info("serving the console on http://%s:%d%s", settings.console_bind, port, _protection(auth))
             yield
         finally:

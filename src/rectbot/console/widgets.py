@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import orjson
 from nicegui.element import Element
 
 from rectbot.failover.events import Event
@@ -27,21 +28,26 @@ _EVENT_TONES = {
 }
 
 
+def packed(value: object) -> orjson.Fragment:
+    """A value as JSON, made once for all who look: of lists and dictionaries the toolkit would make a copy for each."""
+    return orjson.Fragment(orjson.dumps(value))
+
+
 class Lines(Element, component="static/lines.js"):
     """Lines with a time each, the newest first."""
 
     def __init__(self, lines: Sequence[Line] = (), *, empty: str, label: str, max_lines: int = MAX_LINES) -> None:
         super().__init__()
-        self._props["lines"] = lines
+        self._props["lines"] = packed(lines)
         self._props["empty"] = empty
         self._props["label"] = label
         self._props["max"] = max_lines
 
-    def show(self, lines: Sequence[Line], empty: str | None = None) -> None:
+    def show(self, lines: Sequence[Line] | orjson.Fragment, empty: str | None = None) -> None:
         """Shows these and no others."""
         if empty is not None:
             self._props["empty"] = empty
-        self._props["lines"] = lines
+        self._props["lines"] = lines if isinstance(lines, orjson.Fragment) else packed(lines)
         self.update()
 
     def add(self, lines: Sequence[Line]) -> None:

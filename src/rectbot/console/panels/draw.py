@@ -10,11 +10,11 @@ from rectbot.console.panels import charts
 from rectbot.console.panels.ask import POINTS, Asker, Sample, View
 from rectbot.console.panels.fields import Field, field_of
 from rectbot.console.upstream import Shared
-from rectbot.console.widgets import log_lines
+from rectbot.console.widgets import log_lines, packed
 from rectbot.dashboards.model import step_of
 
 Json = Mapping[str, Any]
-Drawing = dict[str, Any]  # `kind` of the panel says what is in it; `empty` is there when there is no data
+Drawing = dict[str, Any]  # what the panel's element shows, packed; and `empty`: whether that is nothing
 _KEPT_SECONDS = 5.0
 
 
@@ -41,7 +41,12 @@ class Artist:
         """The drawing of one panel. Raises RectbotError with the server's reason."""
         question = (dashboard["uid"], panel["id"], view.chosen, view.start, view.end)
         draw = self._kinds[panel["type"]]
-        drawing: Drawing = await self._shared.get(question, _KEPT_SECONDS, lambda: draw(dashboard, panel, view))
+
+        async def pack() -> Drawing:
+            drawing = await draw(dashboard, panel, view)
+            return {name: value if isinstance(value, bool) else packed(value) for name, value in drawing.items()}
+
+        drawing: Drawing = await self._shared.get(question, _KEPT_SECONDS, pack)
         return drawing
 
     async def _timeseries(self, dashboard: Json, panel: Json, view: View) -> Drawing:
