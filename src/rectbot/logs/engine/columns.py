@@ -1,81 +1,129 @@
 """The fast way for JSON: the values of a few labels for all lines of a block, in one call of a C parser.
 
-The lines are joined into one JSON array with a secret string between them, and decoded into objects that hold only the
-wanted keys; all else is skipped without being built. Whatever is not plainly right (a line that is no object, a nested
-key that would give the same label, a number whose text would be lost) makes the block go the slow way, line by line.
+The block is decoded into objects that hold only the wanted keys; all else is skipped without being built. Whatever is
+not plainly right (a line that is no object, a key that is there twice or nested, a number whose text would be lost)
+goes the slow way, line by line.
 """
 
 from __future__ import annotations
 
+import contextlib
 import re
-import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import repeat
+from operator import attrgetter
 from typing import Any
 
 import msgspec
 
 from rectbot.logs.logql import ast
-from rectbot.logs.logql.regex import compile_
+from rectbot.logs.logql.regex import byte_search
 from rectbot.logs.pipeline.entry import ERROR, ERROR_DETAILS
 from rectbot.logs.pipeline.labels import COMPARE, READERS, value_test
+from rectbot.logs.pipeline.parsers import two_objects
 from rectbot.logs.store.chunk import Block
 from rectbot.logs.store.index import Stream
-from rectbot.logs.store.levels import LABEL, detect
+from rectbot.logs.store.levels import FIELDS, LABEL, detect, detect_in_lines
 
-_SECRET = secrets.token_hex(16)  # no line can know it
-_BETWEEN = f',"{_SECRET}",'.encode()
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*[A-Za-z0-9]|[A-Za-z]")
+_ESCAPED = byte_search(rb"\\u(?:00(?:3[0-9]|[46][1-9A-Fa-f]|[57][0-9aA])|[fF]{3}[dD])")  # letters, digits, U+FFFD
+_FLAW = "\ufffd".encode()
 Column = Sequence[Any]  # one value per line: text, number, bool, or None where the label is missing
 
 
 class SlowError(Exception):
-    """This block must be evaluated line by line."""
+    """These lines must be evaluated one by one."""
+
+
+@dataclass(frozen=True)
+class _Key:
+    """A label's name, and how to see that no other key of a document can give a label of that name."""
+
+    name: str
+
+    @cached_property
+    def end(self) -> bytes:
+        """How every such key ends, unless blanks follow; a nested key gives the last part of the name."""
+        return self.name.rsplit("_", 1)[-1].encode()
+
+    @cached_property
+    def times(self) -> int:
+        """How often the name itself holds that."""
+        return self.name.encode().count(self.end)
+
+    @cached_property
+    def blanks_follow(self) -> Callable[[bytes], Any]:
+        return byte_search(self.end + rb'(?:(?:[ \x80-\xff]|\\\w{1,5})+"[ \t\r\n]*|"[ \t\r\n]+):')
+
+    @cached_property
+    def minus_zero(self) -> Callable[[bytes], Any]:
+        """Finds the number whose text would be lost."""
+        return byte_search(rb'"' + self.name.encode() + rb'"\s*:\s*-0')
+
+    def only(self, text: bytes, there: int) -> bool:
+        """Whether the key's plain spelling, which is there so many times, is all there is of its kind."""
+        if text.count(self.end) == there * self.times:
+            return True
+        return text.count(self.end + b'":') == there and self.blanks_follow(text) is None
 
 
 @lru_cache(maxsize=64)
-def _decoder(names: tuple[str, ...]) -> tuple[Any, type, Any, int]:
-    """A decoder, its class, a search for keys that it would miss, and how many fields only guard."""
-    guards = sorted({name[:place] for name in names for place, letter in enumerate(name) if letter == "_" and place})
-    keys = [*names, *(guard for guard in guards if guard not in names)]
-    fields = [(f"f{number}", Any, None) for number in range(len(keys))]
-    rename = {f"f{number}": key for number, key in enumerate(keys)}
+def _decoder(names: tuple[str, ...]) -> tuple[Any, list[_Key], list[Callable[[Any], Any]]]:
+    fields = [(f"f{number}", Any, msgspec.UNSET) for number in range(len(names))]
+    rename = {f"f{number}": name for number, name in enumerate(names)}
     struct: Any = msgspec.defstruct("Line", fields, rename=rename, gc=False)
-    odd = "|".join(name.replace("_", "[^A-Za-z0-9_]") for name in names if "_" in name)
-    search = compile_(rf'(?:{odd})"\s*:').search if odd else None
-    spaced = [text for name in names for text in (f'" {name}'.encode(), f'{name} "'.encode())]
-    return msgspec.json.Decoder(list[struct | str]), struct, (search, spaced), len(keys) - len(names)
+    return msgspec.json.Decoder(struct), list(map(_Key, names)), [attrgetter(field[0]) for field in fields]
 
 
-def _odd(joined: bytes, search: Any, spaced: list[bytes]) -> bool:
-    """Whether some key may become one of the wanted names only when it is cleaned up."""
-    if search is not None and search(joined) is not None:
+def _odd(text: bytes) -> bool:
+    """Whether lines are not one object each, or letters are spelled in ways that searches would miss."""
+    if two_objects(text) or (b"\\" in text and _ESCAPED(text) is not None):
         return True
-    return any(text in joined and re.search(rb"\s*".join((re.escape(text), b":")), joined) for text in spaced)
+    return not text.isascii() and _FLAW in text
 
 
-def json_columns(joined: bytes, count: int, names: tuple[str, ...]) -> list[Column]:
-    """The values of the labels in each of `count` lines, which were joined by `_BETWEEN`. Raises SlowError."""
-    decoder, struct, odd, guards = _decoder(names)
-    if _odd(joined, *odd):
+def json_columns(text: bytes, count: int, names: tuple[str, ...]) -> list[Column]:
+    """The values of the labels in `count` lines, each ended by the only newline it holds. Raises SlowError.
+
+    With as many objects as lines and never two on one line, each line holds exactly one.
+    """
+    if _odd(text):
         raise SlowError
+    decoder, keys, getters = _decoder(names)
     try:
-        items = decoder.decode(b"[" + joined + b"]")
+        rows = decoder.decode_lines(text)
     except (msgspec.DecodeError, UnicodeDecodeError):
         raise SlowError from None
-    rows = items[::2]
-    if len(rows) != count or set(map(type, rows)) != {struct} or set(items[1::2]) - {_SECRET}:
+    if len(rows) != count:
         raise SlowError
-    for number in range(len(names), len(names) + guards):
-        if any(isinstance(getattr(row, f"f{number}"), dict) for row in rows):
+    columns = [list(map(getter, rows)) for getter in getters]
+    for key, column in zip(keys, columns, strict=True):
+        if not key.only(text, count - column.count(msgspec.UNSET)):
             raise SlowError
-    return [_plain([getattr(row, field) for row in rows]) for field in (f"f{n}" for n in range(len(names)))]
+    return [_plain(key, column, text) for key, column in zip(keys, columns, strict=True)]
 
 
-def _plain(values: list[Any]) -> list[Any]:
+def _plain_line(line: bytes, names: tuple[str, ...]) -> bool:
+    """Whether `json_columns` could do with this line."""
+    if b"\n" in line or _odd(line):
+        return False
+    decoder, keys, getters = _decoder(names)
+    try:
+        row = decoder.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return False
+    pairs = zip(keys, getters, strict=True)
+    return all(key.only(line, int(getter(row) is not msgspec.UNSET)) for key, getter in pairs)
+
+
+def _plain(key: _Key, values: list[Any], text: bytes) -> list[Any]:
     kinds = set(map(type, values))
-    if dict in kinds or list in kinds:
-        return [None if isinstance(value, dict | list) else value for value in values]
+    if int in kinds and 0 in values and key.minus_zero(text) is not None:
+        raise SlowError
+    if kinds & {dict, list, msgspec.UnsetType}:
+        return [None if isinstance(value, dict | list | msgspec.UnsetType) else value for value in values]
     return values
 
 
@@ -109,40 +157,67 @@ class Columns:
         lines = self.block.lines()
         return lines if len(self.indexes) == len(lines) else [lines[index] for index in self.indexes]
 
-    def _joined(self) -> bytes:
-        block = self.block
-        if len(self.indexes) == block.count and block.one_line_each:
-            return block.text[:-1].replace(b"\n", _BETWEEN)
-        return _BETWEEN.join(self.lines)
+    def _text(self) -> bytes:
+        """The lines, each ended by a newline. Raises SlowError if one holds another."""
+        if len(self.indexes) == self.block.count and self.block.one_line_each:
+            return self.block.text
+        text = b"\n".join(self.lines) + b"\n"
+        if not self.block.one_line_each and text.count(b"\n") != len(self.lines):
+            raise SlowError
+        return text
 
     def load(self, names: frozenset[str]) -> None:
         """Fetches these labels' columns. Raises SlowError."""
         metadata, labels = self.block.metadata, self.stream.labels
-        in_metadata = {name for fields in metadata.values() for name in fields} if metadata else set()
-        parsed = []
-        for name in names:
+        in_metadata = self._in_metadata()
+        for name in names - self._parsed(names):
             if name in (ERROR, ERROR_DETAILS):
                 self._found[name] = [None] * len(self.indexes)
-            elif name in labels and name not in in_metadata:
-                self._found[name] = [labels[name]] * len(self.indexes)
-            elif name == LABEL and name not in in_metadata:
-                pairs = zip(self.indexes, self.lines, strict=True)
-                self._found[name] = [detect(labels, metadata.get(index), line) for index, line in pairs]
-            elif name in in_metadata or not self.json:
+            elif name in in_metadata:
                 if self.json:
                     raise SlowError
-                self._found[name] = [metadata.get(index, {}).get(name) for index in self.indexes]
-            elif name.endswith("_extracted") or not _NAME.fullmatch(name):
-                raise SlowError
+                self._found[name] = [metadata.get(index, {}).get(name, labels.get(name)) for index in self.indexes]
+            elif name in labels:
+                self._found[name] = [labels[name]] * len(self.indexes)
+            elif name == LABEL:
+                self._found[name] = self._levels()
             else:
-                parsed.append(name)
+                self._found[name] = [None] * len(self.indexes)
         if self.json:
-            wanted = tuple(sorted(parsed)) or ("level",)
-            self._found.update(zip(wanted, json_columns(self._joined(), len(self.indexes), wanted), strict=True))
+            wanted = self._wanted(names)
+            if not all(map(_NAME.fullmatch, wanted)) or any(name.endswith("_extracted") for name in wanted):
+                raise SlowError
+            self._found.update(zip(wanted, json_columns(self._text(), len(self.indexes), wanted), strict=True))
 
-    def constant(self, name: str) -> str | None:
-        """The value that all lines have because their stream has it."""
-        return self.stream.labels.get(name) if name not in (ERROR, ERROR_DETAILS) else None
+    def _levels(self) -> list[str]:
+        labels, metadata = self.stream.labels, self.block.metadata
+        if not metadata and not any(name in labels for name in FIELDS):
+            with contextlib.suppress(SlowError):
+                return detect_in_lines(self._text(), self.lines)
+        pairs = zip(self.indexes, self.lines, strict=True)
+        return [detect(labels, metadata.get(index), line) for index, line in pairs]
+
+    def _in_metadata(self) -> set[str]:
+        metadata = self.block.metadata
+        if not metadata:
+            return set()
+        mine = self.indexes if isinstance(self.indexes, range) else set(self.indexes)
+        return {name for index, fields in metadata.items() if index in mine for name in fields}
+
+    def _parsed(self, names: frozenset[str]) -> frozenset[str]:
+        """The names that only the line itself can give."""
+        if not self.json:
+            return frozenset()
+        return names - {ERROR, ERROR_DETAILS, LABEL, *self.stream.labels, *self._in_metadata()}
+
+    def _wanted(self, names: frozenset[str]) -> tuple[str, ...]:
+        return tuple(sorted(self._parsed(names))) or ("level",)  # a document must be looked at, or its error is missed
+
+    def plain(self, names: frozenset[str]) -> list[bool]:
+        """Which lines are worth the fast way, when it failed for all of them together."""
+        wanted, metadata = self._wanted(names), self.block.metadata
+        pairs = zip(self.indexes, self.lines, strict=True)
+        return [index not in metadata and _plain_line(line, wanted) for index, line in pairs]
 
     def __getitem__(self, name: str) -> Column:
         return self._found[name]
@@ -181,11 +256,12 @@ def _comparison_mask(tree: ast.Comparison) -> Mask:
         raise SlowError
     name, read, compare, bound = tree.name, READERS[tree.kind], COMPARE[tree.op], float(tree.value)
     plain = tree.kind == "number"
+    numbers = {int, float}
 
     def holds(value: Any) -> bool:
         if value is None:
             return False
-        if plain and type(value) in (int, float):
+        if plain and type(value) in numbers:
             return compare(value, bound)
         if not isinstance(value, str):
             raise SlowError
@@ -196,6 +272,8 @@ def _comparison_mask(tree: ast.Comparison) -> Mask:
 
     def apply(columns: Columns) -> list[bool]:
         column = columns[name] if plain else texts(columns[name])
+        if plain and set(map(type, column)) <= numbers:
+            return list(map(compare, column, repeat(bound)))
         return [holds(value) for value in column]
 
     return apply

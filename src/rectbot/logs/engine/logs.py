@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import heapq
+import operator
 from collections.abc import Iterator, Sequence
-from itertools import compress
+from itertools import compress, takewhile
 from operator import attrgetter
 
-from rectbot.logs.engine.columns import Columns, SlowError, mask
+from rectbot.logs.engine.columns import Columns, Mask, SlowError, mask
 from rectbot.logs.engine.context import Context
 from rectbot.logs.engine.scan import Group, Scanned, plan, scan, split_stages
 from rectbot.logs.logql import ast
@@ -29,26 +30,46 @@ def entry_at(found: Scanned, index: int) -> Entry:
     return Entry(found.block.times[index], line, labels, frozenset(labels))
 
 
+def parted(found: Scanned, names: frozenset[str]) -> tuple[Scanned, Scanned]:
+    """The JSON lines whose labels of these names can be had the fast way, and the other lines."""
+    stream, block, indexes = found.stream, found.block, found.indexes
+    plain = Columns(stream, block, indexes, json=True).plain(names)
+    fast, others = list(compress(indexes, plain)), list(compress(indexes, map(operator.not_, plain)))
+    return Scanned(stream, block, fast), Scanned(stream, block, others)
+
+
 def prefilter(stages: Sequence[ast.Stage], found: Scanned) -> Sequence[int]:
     """Fewer indexes: label filters right after `json`, applied to all lines at once. Never drops what would pass."""
     if not stages or stages[0] != ast.Json() or len(found.indexes) < 4:
         return found.indexes
-    filters = []
-    for stage in stages[1:]:
-        if not isinstance(stage, ast.LabelFilter):
-            break
-        filters.append(stage.condition)
-    indexes = found.indexes
+    filters = list(takewhile(lambda stage: isinstance(stage, ast.LabelFilter), stages[1:]))
     try:
-        masks = [mask(condition) for condition in filters]
-        if not masks:
-            return indexes
-        columns = Columns(found.stream, found.block, indexes, json=True)
-        columns.load(frozenset().union(*(names for _, names in masks)))
-        keep = [all(passes) for passes in zip(*(apply(columns) for apply, _ in masks), strict=True)]
-        return list(compress(indexes, keep))
+        masks = [mask(stage.condition) for stage in filters if isinstance(stage, ast.LabelFilter)]
     except SlowError:
-        return indexes
+        return found.indexes
+    if not masks:
+        return found.indexes
+    names = frozenset().union(*(names for _, names in masks))
+    tests = [test for test, _ in masks]
+    try:
+        return _kept(found, tests, names)
+    except SlowError:
+        fast, rest = parted(found, names)
+    try:
+        return sorted([*_kept(fast, tests, names), *rest.indexes])
+    except SlowError:
+        return found.indexes
+
+
+def _kept(found: Scanned, tests: Sequence[Mask], names: frozenset[str]) -> Sequence[int]:
+    if not found.indexes:
+        return ()
+    columns = Columns(found.stream, found.block, found.indexes, json=True)
+    columns.load(names)
+    first, *others = (test(columns) for test in tests)
+    for other in others:
+        first = list(map(operator.and_, first, other))
+    return list(compress(found.indexes, first))
 
 
 def _passing(found: Scanned, trees: Sequence[ast.Stage], stages: Sequence[Stage], *, newest: bool) -> Iterator[Entry]:

@@ -17,7 +17,7 @@ from typing import Any
 
 from rectbot.logs.engine.columns import Columns, SlowError, mask, texts
 from rectbot.logs.engine.context import Context
-from rectbot.logs.engine.logs import entry_at, prefilter
+from rectbot.logs.engine.logs import entry_at, parted, prefilter
 from rectbot.logs.engine.overtime import FUNCTIONS
 from rectbot.logs.engine.scan import Scanned, plan, scan, split_stages
 from rectbot.logs.logql import ast
@@ -80,8 +80,7 @@ class RangeQuery:
         start, end = self.edges[0] + 1, self.edges[-1] + 1  # a window is open at its beginning
         work = sorted(plan(self.store, self.tree.logs.matchers, start, end), key=lambda item: item[1][0].first)
         for found in scan(self.store, work, self.filters, start, end, self.context):
-            if not (self.fast and self._add_columns(found)):
-                self._add_lines(found)
+            self._add(found)
             self._check()
         if self.tree.op == "absent_over_time":
             return self._absent()
@@ -116,33 +115,49 @@ class RangeQuery:
         self.needed = frozenset(needed | ({self.unwrap.name} if self.unwrap else set()))
         return True
 
+    def _add(self, found: Scanned) -> None:
+        """The fast way if it can be, at least for the lines that it is good for."""
+        if self.fast and self._add_columns(found):
+            return
+        if self.fast and self.json:
+            fast, rest = parted(found, self.needed)
+            if fast.indexes and self._add_columns(fast):
+                found = rest
+        self._add_lines(found)
+
     def _add_columns(self, found: Scanned) -> bool:
+        """Adds all lines; or none, and is False."""
+        try:
+            columns = self._columns(found)
+        except SlowError:
+            return False
+        self._add_sorted(found.block.times, *columns)
+        return True
+
+    def _columns(self, found: Scanned) -> tuple[Sequence[int], Sequence[Any] | None, Any, Sequence[float] | None]:
+        """The indexes of the lines that count; their groups, or the one of all; their values. Raises SlowError."""
         assert self.grouping is not None
         names, stream, indexes = self.grouping.names, found.stream, found.indexes
         fixed = _key([stream.labels.get(name) for name in names])
         keys: Sequence[Any] | None = None
         values: Sequence[float] | None = None
         constant = not found.block.metadata and all(name in stream.labels for name in names)
-        try:
-            if self.json or self.masks or self.bytes or not constant:
-                columns = Columns(stream, found.block, indexes, json=self.json)
-                columns.load(self.needed)
-                if names and not constant:
-                    grouped = [texts(columns[name]) for name in names]
-                    keys = grouped[0] if len(grouped) == 1 else list(zip(*grouped, strict=True))
-                if self.unwrap is not None:
-                    values = _numbers(columns[self.unwrap.name])
-                elif self.bytes:
-                    values = [float(len(line)) for line in columns.lines]
-                kept = self._masked(columns)
-                if kept is not None:
-                    indexes = list(compress(indexes, kept))
-                    keys = None if keys is None else list(compress(keys, kept))
-                    values = None if values is None else list(compress(values, kept))
-        except SlowError:
-            return False
-        self._add_sorted(found.block.times, indexes, names, keys, fixed, values)
-        return True
+        if self.json or self.masks or self.bytes or not constant:
+            columns = Columns(stream, found.block, indexes, json=self.json)
+            columns.load(self.needed)
+            if names and not constant:
+                grouped = [texts(columns[name]) for name in names]
+                keys = grouped[0] if len(grouped) == 1 else list(zip(*grouped, strict=True))
+            if self.unwrap is not None:
+                values = _numbers(columns[self.unwrap.name])
+            elif self.bytes:
+                values = [float(len(line)) for line in columns.lines]
+            kept = self._masked(columns)
+            if kept is not None:
+                indexes = list(compress(indexes, kept))
+                keys = None if keys is None else list(compress(keys, kept))
+                values = None if values is None else list(compress(values, kept))
+        return indexes, keys, fixed, values
 
     def _masked(self, columns: Columns) -> list[bool] | None:
         kept: list[bool] | None = None
@@ -154,11 +169,17 @@ class RangeQuery:
             kept = there if kept is None else [a and b for a, b in zip(kept, there, strict=True)]
         return kept
 
-    def _add_sorted(  # noqa: PLR0917
-        self, times: array[int], indexes: Sequence[int], names: tuple[str, ...], keys: Sequence[Any] | None,
-        fixed: Any, values: Sequence[float] | None,
+    def _add_sorted(
+        self, times: array[int], indexes: Sequence[int], keys: Sequence[Any] | None, fixed: Any,
+        values: Sequence[float] | None,
     ) -> None:  # fmt: skip
         """Adds lines that are in order of time, interval by interval."""
+        if not indexes:
+            return
+        first, last = (bisect_right(self.edges, times[index] - 1) for index in (indexes[0], indexes[-1]))
+        if self.additive and first == last:
+            self._add_interval(first, keys, fixed, values, slice(0, len(indexes)))
+            return
         at = times[indexes.start : indexes.stop] if isinstance(indexes, range) else [times[index] for index in indexes]
         position = 0
         while position < len(at):
@@ -169,24 +190,31 @@ class RangeQuery:
                 rows = keys[part] if keys is not None else [fixed] * (cut - position)
                 assert values is not None
                 for key, time, value in zip(rows, at[part], values[part], strict=True):
-                    self._sample(_labels(names, key), time, value)
+                    self._sample(self._labels(key), time, value)
             else:
-                self._add_interval(interval, names, keys, fixed, values, part)
+                self._add_interval(interval, keys, fixed, values, part)
             position = cut
 
-    def _add_interval(  # noqa: PLR0917
-        self, interval: int, names: tuple[str, ...], keys: Sequence[Any] | None, fixed: Any,
-        values: Sequence[float] | None, part: slice,
-    ) -> None:  # fmt: skip
+    def _add_interval(
+        self, interval: int, keys: Sequence[Any] | None, fixed: Any, values: Sequence[float] | None, part: slice
+    ) -> None:
         counted = Counter(keys[part]) if keys is not None else {fixed: part.stop - part.start}
         totals: dict[Any, float] | None = None
-        if values is not None:
+        if values is not None and keys is None:
+            totals = {fixed: sum(values[part])}
+        elif values is not None and keys is not None:
             totals = {}
-            rows = keys[part] if keys is not None else [fixed] * (part.stop - part.start)
-            for key, value in zip(rows, values[part], strict=True):
+            for key, value in zip(keys[part], values[part], strict=True):
                 totals[key] = totals.get(key, 0.0) + value
         for key, count in counted.items():
-            self._sum(_labels(names, key), interval, count, None if totals is None else totals[key])
+            self._sum(self._labels(key), interval, count, None if totals is None else totals[key])
+
+    def _labels(self, key: Any) -> Labels:
+        """The labels of a group that `_key` made."""
+        assert self.grouping is not None
+        names = self.grouping.names
+        values = (key,) if len(names) == 1 else key
+        return tuple(sorted({name: value for name, value in zip(names, values, strict=True) if value}.items()))
 
     # The slow way
 
@@ -313,11 +341,6 @@ class RangeQuery:
 def _key(values: Sequence[str | None]) -> Any:
     """What stands for a line's group: with one label its value, else all of them."""
     return values[0] if len(values) == 1 else tuple(values)
-
-
-def _labels(names: tuple[str, ...], key: Any) -> Labels:
-    values = (key,) if len(names) == 1 else key
-    return tuple(sorted({name: value for name, value in zip(names, values, strict=True) if value}.items()))
 
 
 def _numbers(column: Sequence[Any]) -> list[float]:

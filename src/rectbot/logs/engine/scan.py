@@ -107,7 +107,8 @@ def _load(  # noqa: PLR0917
         block = merge([part for ref in group if (part := store.read(stream, ref)) is not None])
     if block is None or not block.count:
         return None
-    indexes: Sequence[int] = block.between(start, end)
+    inside = all(start <= ref.first and ref.last < end for ref in group)
+    indexes: Sequence[int] = range(block.count) if inside else block.between(start, end)
     for filter_ in filters:
         indexes = _filtered(block, indexes, filter_)
         if not indexes:
@@ -127,7 +128,8 @@ def _may_match(text: bytes, filters: Sequence[LineFilter]) -> bool:
 def _filtered(block: Block, indexes: Sequence[int], filter_: LineFilter) -> Sequence[int]:  # noqa: PLR0911
     """The indexes whose lines pass: by a search over the block when few lines should hit, else line by line."""
     whole = len(indexes) * 2 > block.count
-    if whole and not _dense(block, filter_):
+    tiny = any(alternative.needle is not None and len(alternative.needle) < 2 for alternative in filter_.alternatives)
+    if whole and not tiny:  # from hit to hit; a single letter would be hit too often
         found = matching_lines(block.text, block.starts, filter_)
         if found is not None:
             low, high = indexes[0], indexes[-1]
@@ -149,10 +151,3 @@ def _filtered(block: Block, indexes: Sequence[int], filter_: LineFilter) -> Sequ
         test = alternative.test
         return [index for index in indexes if test(lines[index]) == positive]
     return [index for index in indexes if filter_(lines[index])]
-
-
-def _dense(block: Block, filter_: LineFilter) -> bool:
-    """Whether so many lines hold the text that going from hit to hit would be slower than line by line."""
-    needles = [alternative.needle for alternative in filter_.alternatives]
-    hits = sum(block.text.count(needle) for needle in needles if needle)
-    return hits * 6 > block.count or any(needle == b"" for needle in needles)

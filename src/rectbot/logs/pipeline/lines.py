@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,7 +140,10 @@ def matching_lines(block: bytes, starts: Any, filter_: LineFilter) -> list[int] 
     """
     found: set[int] = set()
     for alternative in filter_.alternatives:
-        find, test, exact = alternative.find, alternative.test, alternative.needle is not None
+        find, test = alternative.find, alternative.test
+        if alternative.needle:
+            found.update(_holding(block, starts, alternative.needle))
+            continue
         if find is None:
             return None
         position = find(block, 0)
@@ -148,9 +151,20 @@ def matching_lines(block: bytes, starts: Any, filter_: LineFilter) -> list[int] 
             index = bisect_right(starts, position) - 1
             if index >= len(starts) - 1:
                 break
-            if index not in found and (exact or test(block[starts[index] : starts[index + 1] - 1])):
+            if index not in found and test(block[starts[index] : starts[index + 1] - 1]):
                 found.add(index)
             position = find(block, starts[index + 1])
     if filter_.positive:
         return sorted(found)
     return [index for index in range(len(starts) - 1) if index not in found]
+
+
+def _holding(block: bytes, starts: Any, needle: bytes) -> Iterator[int]:
+    """The indexes of the lines that hold a text: where the block splits at it."""
+    position, index, last = 0, 0, len(starts) - 1
+    for piece in block.split(needle)[:-1]:
+        position += len(piece)
+        if position >= starts[index]:
+            index = bisect_right(starts, position, index, last)
+            yield index - 1
+        position += len(needle)

@@ -10,7 +10,7 @@ import msgspec
 
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import ParseError
-from rectbot.logs.logql.regex import compile_
+from rectbot.logs.logql.regex import byte_search, compile_
 from rectbot.logs.pipeline.entry import Entry, Stage
 from rectbot.logs.pipeline.lines import pattern_parts
 
@@ -20,6 +20,12 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _BAD = re.compile(r"[^a-zA-Z0-9_]")
 _DEEPEST = 64  # nested objects
+_TWO_OBJECTS = byte_search(rb"\}[ \t\r]*\{")
+
+
+def two_objects(text: bytes) -> bool:
+    """Whether a line may hold two objects, where the C parser would not mind."""
+    return _TWO_OBJECTS(text) is not None
 
 
 @lru_cache(maxsize=4096)

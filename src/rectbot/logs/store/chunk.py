@@ -24,6 +24,7 @@ import zstandard
 Metadata = dict[str, str]
 LEVEL = 1  # of zstd: the best that keeps up with ingestion
 MOST_TEXT = 1 << 20  # bytes of a chunk's text, unless a single line is longer
+_FLAT = 1 << 31  # beside the number of lines: none of them holds a newline
 _LOCAL = threading.local()
 _packed = msgspec.msgpack.Encoder()
 _unpacked = msgspec.msgpack.Decoder(dict[int, dict[str, str]])
@@ -58,9 +59,11 @@ class Block:
     What a query does not look at is not unpacked.
     """
 
-    def __init__(self, count: int, text: bytes, times: bytes, lengths: bytes, metadata: dict[int, Metadata]) -> None:
+    def __init__(  # noqa: PLR0917
+        self, count: int, text: bytes, times: bytes, lengths: bytes, metadata: dict[int, Metadata], flat: bool
+    ) -> None:
         self.count, self.text, self.metadata = count, text, metadata
-        self._times, self._lengths = times, lengths
+        self._times, self._lengths, self._flat = times, lengths, flat
 
     @cached_property
     def times(self) -> array[int]:
@@ -74,7 +77,7 @@ class Block:
     @cached_property
     def one_line_each(self) -> bool:
         """Whether no line holds a newline."""
-        return self.text.count(b"\n") == self.count
+        return self._flat or self.text.count(b"\n") == self.count
 
     def line(self, index: int) -> bytes:
         return self.text[self.starts[index] : self.starts[index + 1] - 1]
@@ -133,7 +136,8 @@ def encode(times: Sequence[int], lines: Sequence[str], metadata: dict[int, Metad
     joined = "\n".join(lines)
     if len(joined) <= MOST_TEXT // (1 if joined.isascii() else 4):
         text = joined.encode(errors="replace")
-        return [_encoded(times, text, _lengths(joined, text, lines), metadata)]
+        flat = "\n" not in "".join(lines)  # a look for a single byte takes no time if it is not there
+        return [_encoded(times, text, _lengths(joined, text, lines), metadata, flat)]
     return encode_bytes(times, [line.encode(errors="replace") for line in lines], metadata)
 
 
@@ -142,7 +146,8 @@ def encode_bytes(times: Sequence[int], lines: Sequence[bytes], metadata: dict[in
     parts = []
     for cut in pieces(map(len, lines)):
         inside = {index - cut.start: value for index, value in metadata.items() if cut.start <= index < cut.stop}
-        parts.append(_encoded(times[cut], b"\n".join(lines[cut]), map(len, lines[cut]), inside))
+        flat = b"\n" not in b"".join(lines[cut])
+        parts.append(_encoded(times[cut], b"\n".join(lines[cut]), map(len, lines[cut]), inside, flat))
     return parts
 
 
@@ -153,10 +158,12 @@ def _lengths(joined: str, text: bytes, lines: Sequence[str]) -> Iterable[int]:
     return map(len, parts if len(parts) == len(lines) else [line.encode(errors="replace") for line in lines])
 
 
-def _encoded(times: Sequence[int], text: bytes, lengths: Iterable[int], metadata: dict[int, Metadata]) -> Encoded:
+def _encoded(
+    times: Sequence[int], text: bytes, lengths: Iterable[int], metadata: dict[int, Metadata], flat: bool
+) -> Encoded:
     head = b"".join(
         (
-            len(times).to_bytes(4, "little"),
+            (len(times) | (_FLAT if flat else 0)).to_bytes(4, "little"),
             _transposed(array("q", times)),
             _transposed(array("I", lengths)),
             _packed.encode(metadata),
@@ -177,10 +184,11 @@ def decode_text(blob: bytes) -> bytes:
 def decode(head: bytes, text: bytes) -> Block:
     """A chunk from its packed head and its unpacked text. Raises DamagedError."""
     raw = decode_text(head)
-    count = int.from_bytes(raw[:4], "little")
+    first = int.from_bytes(raw[:4], "little")
+    count = first & ~_FLAT
     times, lengths = 4 + 8 * count, 4 + 12 * count
     metadata = _unpacked.decode(raw[lengths:])
-    return Block(count, text, raw[4:times], raw[times:lengths], metadata)
+    return Block(count, text, raw[4:times], raw[times:lengths], metadata, bool(first & _FLAT))
 
 
 def merge(blocks: Sequence[Block]) -> Block:
@@ -200,7 +208,7 @@ def merge(blocks: Sequence[Block]) -> Block:
         lines.append(line.text)
     text = b"\n".join(lines) + b"\n" if lines else b""
     lengths = array("I", map(len, lines))
-    return Block(len(lines), text, _transposed(times), _transposed(lengths), metadata)
+    return Block(len(lines), text, _transposed(times), _transposed(lengths), metadata, flat=False)
 
 
 def pieces(sizes: Iterable[int], most: int = MOST_TEXT) -> list[slice]:

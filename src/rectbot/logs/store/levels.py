@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import attrgetter
+
 import msgspec
 
-from rectbot.logs.pipeline.parsers import logfmt_pairs
+from rectbot.logs.pipeline.parsers import logfmt_pairs, two_objects
 
 LABEL = "detected_level"
 FIELDS = ("level", "LEVEL", "Level", "severity", "SEVERITY", "Severity", "lvl", "LVL", "Lvl", "severity_text")
@@ -35,6 +38,7 @@ _FIELD_SET = frozenset(name.lower() for name in FIELDS)
 _Fields = msgspec.defstruct("_Fields", [(f"f{i}", msgspec.Raw, msgspec.Raw(b"")) for i in range(len(FIELDS))],
                             rename={f"f{i}": name for i, name in enumerate(FIELDS)})  # fmt: skip
 _JSON = msgspec.json.Decoder(_Fields)
+_FIRST = attrgetter("f0")
 
 
 def normalized(value: str) -> str:
@@ -76,6 +80,18 @@ def detect_in_line(line: bytes) -> str:
     elif b"=" in line:
         value = _from_logfmt(line)
     return _NAMES.get(value.lower()) or _from_words(line)
+
+
+def detect_in_lines(text: bytes, lines: Sequence[bytes]) -> list[str]:
+    """The levels of lines, of which `text` is made: each is ended by the only newline that it holds."""
+    try:
+        values = [bytes(value) for value in map(_FIRST, _JSON.decode_lines(text))]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        values = []
+    if len(values) != len(lines) or two_objects(text):
+        return list(map(detect_in_line, lines))
+    known = {value: _NAMES.get(value.strip(b'"').lower().decode(errors="replace"), "") for value in set(values)}
+    return [known[value] or detect_in_line(line) for value, line in zip(values, lines, strict=True)]
 
 
 def detect(labels: dict[str, str], metadata: dict[str, str] | None, line: bytes) -> str:
