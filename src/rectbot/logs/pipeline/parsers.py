@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -46,23 +48,63 @@ def scalar(raw: bytes) -> str | None:
     return None if first in b"{[n" else raw.decode()
 
 
-def flatten(document: dict[str, msgspec.Raw], prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    """Label names and values of an object; nested keys are joined by underscores, arrays left out."""
+def flatten(text: bytes, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """Label names and values of an object; nested keys are joined by underscores, arrays left out.
+
+    Raises ValueError for what is no JSON object.
+    """
+    document = _OBJECT.decode(text)
+    if _repeats(text, document):
+        yield from _flatten_all(_ALL_PAIRS.decode(text.decode()), prefix, depth)
+        return
     for key, value in document.items():
         raw = bytes(value)
-        name = sanitize(key) if not prefix else prefix + "_" + _BAD.sub("_", key) if key.strip() else prefix
+        name = _joined(prefix, key)
         if raw[0] == 0x7B and depth < _DEEPEST:  # {
-            yield from flatten(_OBJECT.decode(raw), name, depth + 1)
-        elif name and (text := scalar(raw)) is not None:
-            yield name, text
+            yield from flatten(raw, name, depth + 1)
+        elif name and (found := scalar(raw)) is not None:
+            yield name, found
+
+
+def _joined(prefix: str, key: str) -> str:
+    return sanitize(key) if not prefix else prefix + "_" + _BAD.sub("_", key) if key.strip() else prefix
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object with all its keys, even those that are there twice."""
+
+
+class _Number(str):
+    """A number as it was written."""
+
+
+_ALL_PAIRS = json.JSONDecoder(object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_Number)
+_ESCAPED_KEY = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|[^u])[^"]*"\s*:')
+
+
+def _repeats(line: bytes, document: dict[str, msgspec.Raw]) -> bool:
+    """Whether a key may be there twice: a dict holds the last of them, but Loki takes the first."""
+    if b"\\" in line and _ESCAPED_KEY.search(line) is not None:
+        return True
+    return any(line.count(b'"%b"' % key.encode()) > 1 for key in document)
+
+
+def _flatten_all(document: _Pairs, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    for key, value in document:
+        name = _joined(prefix, key)
+        if isinstance(value, _Pairs) and depth < _DEEPEST:
+            yield from _flatten_all(value, name, depth + 1)
+        elif name and isinstance(value, bool):
+            yield name, "true" if value else "false"
+        elif name and isinstance(value, str):
+            yield name, str(value).replace("\ufffd", " ")
 
 
 def _json(entry: Entry) -> bool:
     try:
-        document = _OBJECT.decode(entry.line)
-        for name, value in flatten(document):
+        for name, value in flatten(entry.line):
             entry.extract(name, value)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # msgspec's errors, json's and those of UTF-8 are of that kind
         entry.fail("JSONParserErr", "Value looks like object, but can't find closing '}' symbol")
     return True
 

@@ -79,6 +79,7 @@ async def _serve(store: Store, host: str, port: int) -> None:
     try:
         await web.TCPSite(runner, host, port).start()
         log.info("Loki's API on http://%s:%d, %d lines in %d streams", host, port, store.index.lines, len(store.index))
+        await asyncio.to_thread(warm_up)  # while pushes are taken already
         await stopped.wait()
     except OSError as error:
         raise RectbotError(f"{host}:{port}: cannot be listened on ({error.strerror or error})") from None
@@ -93,7 +94,6 @@ def serve(data: Path, host: str = "127.0.0.1", port: int = 3100, limits: Limits 
     store = Store(data, limits)
     upkeep = Upkeep(store)
     try:
-        warm_up()
         gc.collect()
         gc.freeze()
         upkeep.start()
