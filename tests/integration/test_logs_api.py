@@ -277,3 +277,31 @@ def test_no_body_breaks_the_server(server: LogServer, body: bytes, kind: str) ->
         assert status in (204, 400), answer
         assert b"Traceback" not in answer
     assert server.get("/ready")[0] == 200
+
+
+def test_a_parser_whose_labels_nobody_asks_for_does_not_fail_a_metric(server: LogServer) -> None:
+    assert server.push({"job": "plain"}, [[str(T0), "no JSON"], [str(T0 + 1), "none either"]])[0] == 204
+
+    def ask(query: str) -> tuple[int, bytes]:
+        return server.get("/loki/api/v1/query", query=query, time=T0 + 10**9)
+
+    status, body = ask('sum(count_over_time({job="plain"} | json [1m]))')
+    assert (status, json.loads(body)["data"]["result"][0]["value"][1]) == (200, "2")
+    for query in (
+        'sum by (a) (count_over_time({job="plain"} | json [1m]))',
+        'count_over_time({job="plain"} | json [1m])',
+    ):
+        status, body = ask(query)
+        assert status == 400
+        assert b"JSONParserErr" in body
+    assert ask('sum(count_over_time({job="plain"} | pattern "no capture" [1m]))')[0] == 400
+
+
+def test_metadata_gives_way_to_the_labels_of_its_stream(server: LogServer) -> None:
+    assert (
+        server.push({"job": "meta", "site": "oci"}, [[str(T0), "x", {"site": "other"}], [str(T0 + 1), "y"]])[0] == 204
+    )
+    (stream,) = server.data("query_range", query='{job="meta"} |= "x"', start=T0, end=T0 + 10)["result"]
+    assert (stream["stream"]["site"], stream["stream"]["site_extracted"]) == ("oci", "other")
+    result = server.data("query", query='sum by (site) (count_over_time({job="meta"}[1m]))', time=T0 + 10**9)["result"]
+    assert [(item["metric"], item["value"][1]) for item in result] == [({"site": "oci"}, "2")]

@@ -15,6 +15,7 @@ from rectbot.logs.logql.units import format_number, parse_duration, parse_float,
 from rectbot.logs.pipeline.build import build
 from rectbot.logs.pipeline.entry import Entry
 from rectbot.logs.pipeline.lines import line_filter, matching_lines
+from rectbot.logs.pipeline.template import compile_template
 from rectbot.logs.store.chunk import decode, decode_text, encode
 from rectbot.logs.store.levels import detect
 
@@ -255,3 +256,15 @@ def test_no_line_breaks_a_parser(line: bytes) -> None:
         for text in (line, b'{"a":' + line + b"}", b"a=" + line):
             entry = Entry(0, text.decode(errors="replace").encode(), {}, frozenset())
             assert all(stage(entry) for stage in build(tree.stages))
+
+
+def test_templates_print_numbers_as_go_does() -> None:
+    printed = {
+        "{{ .n | bytes }}": "3e+06",
+        "{{ addf 0.1 0.2 }}": "0.3",
+        "{{ divf 20.2 5.25 }}": "3.8476190476190477",
+        "{{ round -2.5 0 }} {{ round 2.5 0 }} {{ floor 99999.9 }}": "-3 3 99999",
+        "{{ mulf 1 0.00001 }} {{ float64 1234567.5 }}": "1e-05 1.2345675e+06",
+    }
+    for template, text in printed.items():
+        assert compile_template(template)({"n": "3MB"}, b"", 0) == text

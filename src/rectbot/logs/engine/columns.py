@@ -20,7 +20,7 @@ import msgspec
 
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.regex import byte_search
-from rectbot.logs.pipeline.entry import ERROR, ERROR_DETAILS
+from rectbot.logs.pipeline.entry import ERROR, ERROR_DETAILS, with_metadata
 from rectbot.logs.pipeline.labels import COMPARE, READERS, value_test
 from rectbot.logs.pipeline.parsers import two_objects
 from rectbot.logs.store.chunk import Block
@@ -174,9 +174,9 @@ class Columns:
             if name in (ERROR, ERROR_DETAILS):
                 self._found[name] = [None] * len(self.indexes)
             elif name in in_metadata:
-                if self.json:
+                if self.json or name.endswith("_extracted"):
                     raise SlowError
-                self._found[name] = [metadata.get(index, {}).get(name, labels.get(name)) for index in self.indexes]
+                self._found[name] = [metadata.get(index, {}).get(name) for index in self.indexes]
             elif name in labels:
                 self._found[name] = [labels[name]] * len(self.indexes)
             elif name == LABEL:
@@ -202,7 +202,8 @@ class Columns:
         if not metadata:
             return set()
         mine = self.indexes if isinstance(self.indexes, range) else set(self.indexes)
-        return {name for index, fields in metadata.items() if index in mine for name in fields}
+        pairs = (with_metadata(self.stream.labels, fields) for index, fields in metadata.items() if index in mine)
+        return {name for fields in pairs for name in fields} - self.stream.labels.keys()
 
     def _parsed(self, names: frozenset[str]) -> frozenset[str]:
         """The names that only the line itself can give."""

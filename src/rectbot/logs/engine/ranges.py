@@ -32,6 +32,8 @@ Series = dict[Labels, list[float | None]]
 """Per label set one value for each point in time; None where there is none."""
 
 ADDITIVE = {"count_over_time", "rate", "bytes_over_time", "bytes_rate", "sum_over_time"}
+_PARSERS = (ast.Json, ast.Logfmt, ast.Pattern, ast.Regexp, ast.Unpack)
+_NO_LABELS = (*_PARSERS, ast.LineFilter, ast.Decolorize, ast.Drop, ast.Keep)  # need none
 _CONVERSIONS: dict[str, Callable[[str], float]] = {
     "": parse_float,
     "bytes": parse_size,
@@ -64,7 +66,7 @@ class RangeQuery:
         self.store, self.tree, self.steps, self.context = store, tree, steps, context
         self.grouping = tree.grouping if tree.grouping is not None else pushed
         self.unwrap = tree.unwrap
-        self.filters, self.rest = split_stages(tree.logs.stages)
+        self.filters, self.rest = split_stages(self._stages())
         self.stages = build(self.rest)
         self.after = build(self.unwrap.filters) if self.unwrap else []
         ends = [step - tree.offset for step in steps]
@@ -74,6 +76,15 @@ class RangeQuery:
         self.sums, self.samples, self.kept = _Sums(), dict[Labels, _Samples](), 0
         self.fast = self._fast_plan()
         self._groups: dict[Labels, Labels] = {}
+
+    def _stages(self) -> Sequence[ast.Stage]:
+        """Without the parsers where no label is asked for: as in Loki, lines that they could not read are no error."""
+        grouping, stages = self.grouping, self.tree.logs.stages
+        wanted = grouping is None or grouping.without or grouping.names or self.unwrap is not None
+        if (wanted and self.tree.op != "absent_over_time") or not all(isinstance(one, _NO_LABELS) for one in stages):
+            return stages
+        build(stages)  # what is no pattern is still an error
+        return [stage for stage in stages if not isinstance(stage, _PARSERS)]
 
     def run(self) -> Series:
         """Raises QueryError: limits, cancellation, or lines on which the pipeline failed."""
@@ -141,7 +152,7 @@ class RangeQuery:
         fixed = _key([stream.labels.get(name) for name in names])
         keys: Sequence[Any] | None = None
         values: Sequence[float] | None = None
-        constant = not found.block.metadata and all(name in stream.labels for name in names)
+        constant = all(name in stream.labels for name in names)
         if self.json or self.masks or self.bytes or not constant:
             columns = Columns(stream, found.block, indexes, json=self.json)
             columns.load(self.needed)

@@ -8,6 +8,13 @@ from dataclasses import dataclass, field
 ERROR, ERROR_DETAILS = "__error__", "__error_details__"
 
 
+def with_metadata(labels: dict[str, str], metadata: dict[str, str] | None) -> dict[str, str]:
+    """A stream's labels and a line's structured metadata, which gives way where both have a name."""
+    if not metadata:
+        return dict(labels)
+    return labels | {f"{name}_extracted" if name in labels else name: value for name, value in metadata.items()}
+
+
 @dataclass(slots=True)
 class Entry:
     """`labels` are stream labels, structured metadata and what parsers found, merged.

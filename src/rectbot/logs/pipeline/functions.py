@@ -6,9 +6,11 @@ Sources: https://pkg.go.dev/text/template#hdr-Functions and https://grafana.com/
 from __future__ import annotations
 
 import base64
+import decimal
 import html
 import json
 import math
+import operator
 import re
 import urllib.parse
 from collections.abc import Callable
@@ -50,14 +52,14 @@ def show(value: Any) -> str:  # noqa: PLR0911
 
 
 def go_float(value: float) -> str:
-    """A float as Go's %v prints it: %g with the shortest digits, an exponent from 1e21 on."""
-    if math.isnan(value) or math.isinf(value) or 1e-4 <= abs(value) < 1e21 or value == 0:
+    """A float as Go's %v prints it: the shortest digits that read back, an exponent below 1e-4 and from 1e6 on."""
+    if math.isnan(value) or math.isinf(value) or 1e-4 <= abs(value) < 1e6 or value == 0:
         return format_number(value)
-    mantissa, _, exponent = f"{value!r}".partition("e")
-    if not exponent:
-        mantissa, _, exponent = f"{value:.17e}".partition("e")
-        mantissa = repr(float(mantissa))
-    return f"{mantissa.removesuffix('.0')}e{int(exponent):+03d}"
+    sign, digits, exponent = decimal.Decimal(repr(value)).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    first, *rest = map(str, digits)
+    power = exponent + len(rest)
+    return f"{'-' if sign else ''}{first}{'.' if rest else ''}{''.join(rest)}e{power:+03d}"
 
 
 def truth(value: Any) -> bool:
@@ -99,16 +101,38 @@ def _divide(a: Any, b: Any) -> int:
     return quotient if (_int(a) < 0) == (divisor < 0) else -quotient
 
 
+def _decimal(operation: Callable[[decimal.Decimal, decimal.Decimal], decimal.Decimal]) -> Callable[..., float]:
+    """A function over all its arguments, in decimal, so that 0.1 and 0.2 make 0.3: as Sprig does it."""
+
+    def apply(first: Any, *rest: Any) -> float:
+        numbers = [_float(value) for value in (first, *rest)]
+        if not all(map(math.isfinite, numbers)):
+            raise ValueError("a number was expected")
+        result, *others = (decimal.Decimal(repr(number)) for number in numbers)
+        with decimal.localcontext(decimal.Context(prec=400)):
+            for other in others:
+                result = operation(result, other)
+        return float(result)
+
+    return apply
+
+
+def _quotient(a: decimal.Decimal, b: decimal.Decimal) -> decimal.Decimal:
+    """To 16 places."""
+    if not b:
+        raise ValueError("decimal division by 0")
+    return (a / b).quantize(decimal.Decimal("1e-16"), decimal.ROUND_HALF_UP)
+
+
 def _modulo(a: Any, b: Any) -> int:
     return _int(a) - _divide(a, b) * _int(b)
 
 
 def _round(value: Any, places: Any, half: Any = 0.5) -> float:
-    scale = 10.0 ** _int(places)
+    scale = 10.0 ** max(-300, min(_int(places), 300))
     scaled = _float(value) * scale
-    whole, fraction = math.floor(abs(scaled)), abs(scaled) - math.floor(abs(scaled))
-    rounded = whole + 1 if fraction >= _float(half) else whole
-    return math.copysign(rounded / scale, scaled)
+    fraction, _ = math.modf(scaled)  # has the number's sign, as in Sprig: what is negative is rounded down
+    return (math.ceil(scaled) if fraction >= _float(half) else math.floor(scaled)) / scale
 
 
 def _trunc(length: Any, text: Any) -> str:
@@ -320,10 +344,10 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "mul": lambda *values: math.prod(_int(value) for value in values),
     "div": _divide,
     "mod": _modulo,
-    "addf": lambda *values: sum(_float(value) for value in values),
-    "subf": lambda first, *rest: _float(first) - sum(_float(value) for value in rest),
-    "mulf": lambda *values: math.prod(_float(value) for value in values),
-    "divf": lambda first, *rest: _float(first) / math.prod(_float(value) for value in rest),
+    "addf": _decimal(operator.add),
+    "subf": _decimal(operator.sub),
+    "mulf": _decimal(operator.mul),
+    "divf": _decimal(_quotient),
     "max": lambda *values: max(_int(value) for value in values),
     "min": lambda *values: min(_int(value) for value in values),
     "maxf": lambda *values: max(_float(value) for value in values),

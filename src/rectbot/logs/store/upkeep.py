@@ -12,7 +12,7 @@ from itertools import pairwise
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.parse import parse
 from rectbot.logs.pipeline.build import build
-from rectbot.logs.pipeline.entry import Entry
+from rectbot.logs.pipeline.entry import Entry, with_metadata
 from rectbot.logs.pipeline.labels import value_test
 from rectbot.logs.store import chunk as chunks
 from rectbot.logs.store.database import Database
@@ -165,7 +165,8 @@ class Upkeep:
         lines = block.lines()
         for index, line in enumerate(lines):
             metadata = block.metadata.get(index)
-            labels = {**stream.labels, LABEL: detect(stream.labels, metadata, line), **(metadata or {})}
+            labels = with_metadata(stream.labels, metadata)
+            labels.setdefault(LABEL, detect(stream.labels, metadata, line))
             entry = Entry(block.times[index], line, labels, frozenset(labels))
             if not (first <= entry.time <= last and all(stage(entry) for stage in stages)):
                 kept.append(index)
