@@ -33,6 +33,7 @@ class _Collector(Collector):
             "chunks": ("Chunks", store.index.chunks),
             "lines": ("Lines stored", store.index.lines),
             "stored_bytes": ("Compressed size of all chunks", store.index.stored),
+            "running_queries": ("Queries that run or wait for their turn", handlers.waiting),
             "pending_push_bytes": ("Size of pushes being worked on", handlers.pending),
         }
         for name, (text, count) in counters.items():

@@ -78,7 +78,10 @@ class Handlers:
         size = request.content_length or 1 << 16
         if self.pending + size > self.limits.pending_bytes:
             self.refused += 1
-            message = "ingestion rate limit exceeded: too many pushes are being written; try again\n"
+            message = (
+                f"Ingestion rate limit exceeded for user fake (limit: {self.limits.pending_bytes} bytes being written) "
+                f"while attempting to ingest {size} bytes, reduce log volume or try again\n"
+            )
             return web.Response(text=message, status=429, headers={"Retry-After": "1"})
         self.pending += size
         try:

@@ -61,6 +61,7 @@ class Store:
     def submit(self, work: Work) -> Future[None]:
         """Has the writing thread do this work and commit it."""
         future: Future[None] = Future()
+        future.set_running_or_notify_cancel()  # who waits may go away; that must not reach the writing thread
         self._queue.put((work, future))
         return future
 
