@@ -33,6 +33,7 @@ class Server:
 
     def __init__(self, store: Store, url: str, client: aiohttp.ClientSession) -> None:
         self.store, self.url, self.client = store, url, client
+        self.held: list[threading.Event] = []
 
     async def push(self, job: str, first: int, lines: list[str]) -> tuple[int, str]:
         values = [[str(T0 + first + number), line] for number, line in enumerate(lines)]
@@ -58,6 +59,7 @@ class Server:
     def hold_writes(self) -> threading.Event:
         """Commits wait until the event is set."""
         release, held = threading.Event(), threading.Event()
+        self.held.append(release)
 
         def work(_: object) -> list[Any]:
             held.set()
@@ -77,8 +79,11 @@ async def server(folder: Path, limits: Limits) -> AsyncIterator[Server]:
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
         async with aiohttp.ClientSession() as client:
-            yield Server(store, f"http://127.0.0.1:{port}", client)
+            running = Server(store, f"http://127.0.0.1:{port}", client)
+            yield running
     finally:
+        for release in running.held:
+            release.set()
         await runner.cleanup()
         await asyncio.to_thread(store.close)
 
@@ -98,13 +103,14 @@ async def test_too_much_at_once_is_refused_and_later_taken(tmp_path: Path) -> No
         assert status == 429
         assert body.startswith("Ingestion rate limit exceeded for user fake")
         handler = LokiHandler(running.url, job="shipped", site="here", spool=tmp_path / "spool")
-        handler.emit(logging.makeLogRecord({"msg": secrets.token_hex(30_000)}))
+        for _ in range(12):
+            handler.emit(logging.makeLogRecord({"levelno": logging.INFO, "msg": secrets.token_hex(3000)}))
         await until(lambda: _at_least(running, "rectbot_logs_refused_pushes_total", 2))
         assert not waiting.done()
         release.set()
         assert (await waiting)[0] == 204
         assert (await running.push("second", 0, ["y" * 30_000]))[0] == 204
-        await until(lambda: _at_least(running, "rectbot_logs_received_lines_total", 3))
+        await until(lambda: _at_least(running, "rectbot_logs_received_lines_total", 14))
         await asyncio.to_thread(handler.close)
         assert (len(await running.lines("first")), len(await running.lines("second"))) == (1, 1)
 
