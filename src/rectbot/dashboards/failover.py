@@ -60,7 +60,7 @@ def build(limits: Limits) -> dashboard.Dashboard:
                 "What the bots said of it",
                 "The failover's own lines, as the sites shipped them.",
                 '{site=~"$site"} | json logger="logger", msg="msg"'
-                ' | logger=~`rectbot\\.(failover|bot).*` | line_format "{{.site}} {{.msg}}"',
+                ' | logger=~`rectbot\\.(failover|bot).*` | line_format "{{.msg}}"',
                 size=(24, 8),
             ),
         ],

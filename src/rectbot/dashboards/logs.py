@@ -69,7 +69,11 @@ def build(limits: Limits) -> dashboard.Dashboard:
             graph(
                 "Lines by level",
                 "Lines in each step.",
-                Query(f"sum by (level) (count_over_time({_LINES} [$__interval]))", "{{level}}"),
+                Query(
+                    f"label_replace(sum by (level) (count_over_time({_LINES} [$__interval])),"
+                    ' "level", "none", "level", "")',
+                    "{{level}}",
+                ),
                 bars=True,
                 colours=LEVEL_COLOURS,
                 decimals=0,

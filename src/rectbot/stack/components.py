@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rectbot.settings import Settings
+from rectbot.stack import grafana
 from rectbot.stack.layout import Layout
 from rectbot.stack.servers import find_server, has_grafana
 
@@ -67,6 +68,7 @@ def components(settings: Settings, layout: Layout) -> list[Component]:
         journal = str(layout.folder("discord") / "journal.jsonl")
         command = ("discord", "serve", "--token", LOCAL_TOKEN, "--journal", journal)
         parts.append(_ours("discord", command, f"http://127.0.0.1:{settings.port('discord')}"))
+    parts += _grafana(settings, layout)
     parts += [_link(settings, site) for site in settings.failover_priority]
     for site in settings.failover_priority:
         parts += _site(settings, layout, site)
@@ -167,6 +169,14 @@ def _server(name: str, command: tuple[str, ...], address: str) -> Component:
 
 def _ours(name: str, command: tuple[str, ...], address: str) -> Component:
     return Component(Program(name, (*RECTBOT, *command)), address)
+
+
+def _grafana(settings: Settings, layout: Layout) -> list[Component]:
+    """Grafana where it is installed; without it the console has its port."""
+    if (binary := find_server("grafana")) is None:
+        return []
+    program = Program("grafana", grafana.command(binary, layout), grafana.environment(settings, layout))
+    return [Component(program, f"http://127.0.0.1:{settings.port('console')}")]
 
 
 def link_port(settings: Settings, site: str) -> int:

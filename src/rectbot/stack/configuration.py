@@ -12,8 +12,10 @@ import yaml
 from rectbot.alerts.alertmanager import render_native
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
+from rectbot.stack import grafana
 from rectbot.stack.components import alert_webhook
 from rectbot.stack.layout import Layout, write_private
+from rectbot.stack.servers import has_grafana
 
 SCRAPED = ("prometheus", "pushgateway", "alertmanager", "hub", "loki")
 
@@ -24,6 +26,8 @@ def write(settings: Settings, layout: Layout) -> None:
     _prometheus(settings, layout)
     _alertmanager(settings, layout)
     _nginx(settings, layout)
+    if has_grafana():
+        grafana.write(settings, layout)
 
 
 def _redis(settings: Settings, layout: Layout) -> None:

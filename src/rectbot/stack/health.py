@@ -18,6 +18,7 @@ from rectbot.stack.link import split_address
 TIMEOUT_SECONDS = 2.0
 PUSH_STALE_SECONDS = 180  # the threshold of the alert XserverPushStale
 _READY_PATHS = {
+    "grafana": "/api/health",
     "pushgateway": "/-/ready",
     "prometheus": "/-/ready",
     "alertmanager": "/-/ready",

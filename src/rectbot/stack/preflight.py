@@ -15,7 +15,7 @@ from rectbot.stack import certificate
 from rectbot.stack.components import console_port, link_port, uses_local_discord
 from rectbot.stack.layout import Layout
 from rectbot.stack.processes import port_holder
-from rectbot.stack.servers import DEBIAN_PACKAGES, find_server
+from rectbot.stack.servers import DEBIAN_PACKAGES, find_server, has_grafana
 
 MINIMUM_FREE_BYTES = 200 * 2**20  # Prometheus alone pre-allocates 128 MiB of head chunks
 
@@ -42,6 +42,8 @@ def ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
         yield "discord", "127.0.0.1", settings.port("discord")
     for site in settings.failover_priority:
         yield f"link-{site}", "127.0.0.1", link_port(settings, site)
+    if has_grafana():
+        yield "grafana", "127.0.0.1", settings.port("console")
 
 
 def _check_packages() -> None:
