@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
+import re2
 import yaml
 
 from rectbot.settings import KNOWN
@@ -248,6 +249,30 @@ def test_the_tunnels_example_shows_grafana_and_refuses_the_rest() -> None:
     example = yaml.safe_load((ROOT / "docker/monitoring/cloudflared/config.example.yml").read_text())
     assert [rule["service"] for rule in example["ingress"]] == ["http://grafana:3000", "http_status:404"]
     assert example["credentials-file"] == "/run/secrets/cloudflared-credentials.json"
+
+
+@pytest.mark.parametrize(
+    ("line", "level"),
+    [
+        ("2026-11-24 01:00:00,123 INFO rectbot.hub: an error x", "INFO"),
+        ("[2026-11-24 01:00:00] [WARNING ] discord.gateway: slow", "WARN"),
+        ('ts=2026-11-24T01:00:00.000Z caller=main.go:3 level=warn msg="error"', "warn"),
+        ('{"level":"error","msg":"x"}', "error"),
+        ("2026/11/24 01:00:00 [error] 7#7: *1 open() failed", "error"),
+        ("1:M 24 Nov 2026 01:00:00 * Ready to accept connections", None),
+        ("an information about debugging", None),
+    ],
+)
+def test_the_containers_lines_get_the_labels_that_the_dashboards_filter_by(line: str, level: str | None) -> None:
+    alloy = (ROOT / "docker/monitoring/alloy/config.alloy").read_text()
+    labels = re.search(r"stage\.labels \{\s*values = \{(.*)\}", alloy)
+    assert labels is not None
+    assert set(re.findall(r"(\w+) =", labels[1])) >= {"job", "level"}
+    assert 'stage.static_labels {\n    values = {site = "oci"}' in alloy
+    expression = re.search(r"expression = `(.*)`", alloy)
+    assert expression is not None
+    found = re2.search(expression[1], line)  # Go's regular expressions, as Alloy's
+    assert (found["level"] if found else None) == level
 
 
 def test_grafana_lets_nobody_in_without_a_password() -> None:
