@@ -140,7 +140,7 @@ def graph(
     size: tuple[int, int] = (12, 8),
     **rest: Any,
 ) -> timeseries.Panel:
-    """Lines over time, or stacked bars. A gap stays a gap. `limits` are drawn as dashed lines."""
+    """Lines over time, or stacked bars. A gap stays a gap. `limits` are dashed lines, each in its colour."""
     panel = _panel(timeseries.Panel(), title, description, queries, size=size, **rest)
     panel = panel.draw_style(c.GraphDrawStyle.BARS if bars else c.GraphDrawStyle.LINE).line_width(0 if bars else 1)
     panel = panel.fill_opacity(80 if bars else 8).show_points(c.VisibilityMode.NEVER if bars else c.VisibilityMode.AUTO)

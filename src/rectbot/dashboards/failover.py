@@ -96,15 +96,16 @@ def _transitions() -> timeseries.Panel:
 
 def _lease(limits: Limits) -> timeseries.Panel:
     lease = "rectbot_failover_lease_remaining_seconds"
-    return graph(
+    panel = graph(
         "Lease left",
         "Share of the lease that is left at each scrape; renewed at two thirds. Dashed: FailoverLeaseLow, when it dips"
         " below again and again.",
         Query(f"{lease} / max_over_time({lease}[5m])", "left"),
-        limits=((None, "red"), (limits.of("FailoverLeaseLow"), "green")),
+        limits=((None, "green"), (limits.of("FailoverLeaseLow"), "red")),
         unit="percentunit",
         none=shared.NOBODY,
-    ).min(0)
+    )
+    return panel.min(0).max(1)
 
 
 def _latency() -> timeseries.Panel:

@@ -139,7 +139,7 @@ def _graphs(pushed: _Pushed, limits: Limits) -> list[timeseries.Panel]:
             "Disk free",
             "Room for users' files on the root file system. Dashed: DiskFilling.",
             pushed.query("rectbot_host_disk_available_bytes{JOB} / rectbot_host_disk_total_bytes{JOB}", "{{job}}"),
-            limits=((None, "red"), (limits.of("DiskFilling"), "green")),
+            limits=((None, "green"), (limits.of("DiskFilling"), "red")),
             unit="percentunit",
             none=NO_PUSH,
         )
