@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from rectbot.cli import main
 from rectbot.dashboards import build, model
 from rectbot.dashboards.limits import Limits
 from rectbot.errors import RectbotError
@@ -194,3 +196,16 @@ def test_there_is_a_variable_for_the_site_and_one_for_the_job() -> None:
         "rectbot-failover": ["site"],
         "rectbot-logs": ["job", "site", "level", "search"],
     }
+
+
+def test_the_command_says_in_a_line_what_has_drifted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RECTBOT_HOME", str(tmp_path))
+    monitoring = tmp_path / "docker" / "monitoring"
+    shutil.copytree(RULES, monitoring / "prometheus" / "alerts")
+    (monitoring / "grafana" / "dashboards").mkdir(parents=True)
+    missing = CliRunner().invoke(main, ["dashboards", "build", "--check"])
+    assert missing.exit_code == 1
+    assert re.fullmatch(r"rectbot: .*overview\.json, .*logs\.json: not what .*\n", missing.output)
+    made = CliRunner().invoke(main, ["dashboards", "build"])
+    assert (made.exit_code, made.output.count("written")) == (0, 4)
+    assert CliRunner().invoke(main, ["dashboards", "build", "--check"]).output == ""
