@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING
 from rectbot.failover.messages import Campaign, Granted, Refused, Release, Released, Renewed, Reply
 
 if TYPE_CHECKING:
-    from .world import Message, Site, World
+    from .site import Message, Site
+    from .world import World
 
 SLACK = 50.0  # milliseconds that I3 allows on top
+BEATS = (Campaign, Release)  # requests that say whether their site is eligible
 
 
 class Violation(AssertionError):  # noqa: N818 (what happened)
@@ -79,7 +81,7 @@ class Judge:
         return (
             site.up
             and not site.frozen
-            and not site.cut
+            and not site.wire.cut
             and site.name in self.ready
             and self.ready[site.name][0] <= since
             and self.site_edge.get(site.name, -1e9) < since - 1.1 * self.world.base.renew_interval_ms
@@ -135,11 +137,11 @@ class Judge:
 
     def on_executed(self, message: Message, reply: Reply) -> None:
         site, t, request = message.site, self.world.t, message.send.request
-        eligible = isinstance(reply, Renewed) or (isinstance(request, Campaign | Release) and request.eligible)
+        eligible = isinstance(reply, Renewed) or (isinstance(request, BEATS) and request.eligible)
         in_doubt = isinstance(reply, Refused) and reply.why == "in doubt"
         if eligible and not in_doubt and message.life == site.life and site.up:
             self._on_ready(site)
-        elif isinstance(request, Campaign | Release):
+        elif isinstance(request, BEATS):
             self.ready.pop(site.name, None)
         if isinstance(reply, Granted):
             self._on_granted(site, message.life)
@@ -229,7 +231,11 @@ class Judge:
         site, holder, run, since = promise
         if not self.calm_since(since, site, holder) or self.losses[site.name] >= 2:
             return
-        if holder.hangs or holder.cut or self.site_edge.get(holder.name, -1e9) > since - self.world.base.lock_ttl_ms:
+        if (
+            holder.hangs
+            or holder.wire.cut
+            or self.site_edge.get(holder.name, -1e9) > since - self.world.base.lock_ttl_ms
+        ):
             return
         if holder.live and holder.run_number == run and self._is_able(site, self.world.t - 1):
             self.violated("I2", f"{holder} still leads though {site} has been ready since {since:.1f}")

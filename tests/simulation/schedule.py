@@ -12,7 +12,8 @@ from rectbot.failover import table as real_table
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Accepted, Command, Outcome
 
-from .world import NAMES, Site, Weather, World
+from .site import Site
+from .world import NAMES, Weather, World
 
 TTL = 1_000
 ACTS: tuple[Literal["switch", "hold", "drain"], ...] = ("switch", "switch", "hold", "drain")
@@ -121,23 +122,23 @@ class Faults:
 
     def cut(self, lasts: float) -> None:
         site = self.site()
-        if not site.cut:
-            site.cut = self.rng.choice(("both", "both", "requests", "answers"))
-            site.holds = self.rng.random() < 0.5
-            kind = "holds" if site.holds else "drops"
-            self._during(lasts, site, site.heal, f"cut off: {kind} {site.cut}")
+        if not site.wire.cut:
+            site.wire.cut = self.rng.choice(("both", "both", "requests", "answers"))
+            site.wire.holds = self.rng.random() < 0.5
+            kind = "holds" if site.wire.holds else "drops"
+            self._during(lasts, site, site.wire.heal, f"cut off: {kind} {site.wire.cut}")
 
     def fade(self, _: float) -> None:
         """A link that dies by degrees: first answers come late, then none do."""
         site = self.site()
-        if site.cut:
+        if site.wire.cut:
             return
-        site.cut, site.holds = "answers", True
+        site.wire.cut, site.wire.holds = "answers", True
 
         def die() -> None:
-            site.heal()
-            site.cut, site.holds = "requests", False
-            self._during(1.3 * TTL, site, site.heal, "its link is dead")
+            site.wire.heal()
+            site.wire.cut, site.wire.holds = "requests", False
+            self._during(1.3 * TTL, site, site.wire.heal, "its link is dead")
 
         self._during(self.rng.uniform(0.1, 0.4) * TTL, site, die, "its link fades")
 
@@ -245,7 +246,8 @@ class Faults:
         outcome: Outcome = world.store.table.command(world.base, command, world.store.clock(world.t))
         if world.trace:
             world.say("operator", f"{command} -> {outcome}")
-        world.announce(None)
+        if world.store.table.announced:
+            world.announce(None)
         return outcome
 
     def copy(self, _: Any) -> None:

@@ -4,12 +4,14 @@ A site and the store: one request and one reply for each atomic transition. The 
 lua/, or the model that the simulator uses; times are durations in milliseconds, as a time of day of one clock means
 nothing to another. An operator and the store: commands. The protocol and its runner: events in, actions out; times are
 milliseconds of the site's CLOCK_BOOTTIME.
+
+What a step takes and makes is a tuple, if it holds anything: that is made in half the time, millions of times.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 # --- a site asks the store
 
@@ -25,16 +27,14 @@ class Logins:
 NO_LOGINS = Logins()
 
 
-@dataclass(frozen=True, slots=True)
-class Campaign:
+class Campaign(NamedTuple):
     """Heartbeat of a site that does not lead. Wins the lock if `eligible` and nothing stands in the way."""
 
     eligible: bool
     epoch_seen: int  # the highest that this site knows of, for a store that has lost its memory
 
 
-@dataclass(frozen=True, slots=True)
-class Renew:
+class Renew(NamedTuple):
     """Heartbeat of the leader: keeps the lock for another TTL if it is still its own."""
 
     epoch: int
@@ -44,8 +44,7 @@ class Renew:
 Ending = Literal["released", "handed-over", "renew-failed", "workload-failed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Release:
+class Release(NamedTuple):
     """Gives the lock up, if it is still held, and tells the other sites. The workload is gone."""
 
     epoch: int  # of the lock that is released
@@ -62,8 +61,7 @@ Request = Campaign | Renew | Release
 # --- the store answers
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
+class Granted(NamedTuple):
     epoch: int
     logins_left: int | None = None  # in the login budget, after this one; None: there is no budget
 
@@ -82,24 +80,21 @@ Obstacle = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(NamedTuple):
     why: Obstacle
     wait_ms: int | None  # when this obstacle will be gone by itself; None: not by waiting
     epoch: int  # the last that was granted
     by: str = ""  # the site that stands in the way
 
 
-@dataclass(frozen=True, slots=True)
-class Renewed:
+class Renewed(NamedTuple):
     yield_to: str = ""  # a site that is to be handed the lead: preferred and due, or an operator's choice
     yield_in_ms: int | None = None  # when a preferred one will be due, as things stand
     why: str = ""  # an operator's act: with `yield_to`, or without, when this site is to give up the lead all the same
     logins_left: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lost:
+class Lost(NamedTuple):
     """The lock is no longer the asker's."""
 
     holder: str
@@ -151,14 +146,12 @@ class Tick:
     """Time has passed."""
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(NamedTuple):
     id: int
     reply: Reply
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(NamedTuple):
     """A request was not answered in time, or could not be sent. It may have taken effect all the same."""
 
     id: int
@@ -170,15 +163,13 @@ class Changed:
     """Another site, or an operator, did something that may concern us. A hint only: it may get lost, or come twice."""
 
 
-@dataclass(frozen=True, slots=True)
-class LoggedIn:
+class LoggedIn(NamedTuple):
     """The workload logs in; a `count` of 0 for the first login under a lease."""
 
     logins: Logins
 
 
-@dataclass(frozen=True, slots=True)
-class WorkloadEnded:
+class WorkloadEnded(NamedTuple):
     reason: str
     fatal: bool = False
 
@@ -188,8 +179,7 @@ class WorkloadStopped:
     """Nothing of the workload is left."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
+class Stop(NamedTuple):
     """This site is to stop."""
 
     why: str = "stopped"
@@ -200,8 +190,7 @@ Event = Tick | Answered | Failed | Changed | LoggedIn | WorkloadEnded | Workload
 # --- actions: what is to be done at a site
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(NamedTuple):
     """Send a request; answer with Answered, or with Failed at `give_up_at` at the latest."""
 
     id: int
@@ -209,8 +198,7 @@ class Send:
     give_up_at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Start the workload under a new lease."""
 
     epoch: int
@@ -218,16 +206,14 @@ class Start:
     logins_left: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Extend:
+class Extend(NamedTuple):
     """The workload may go on until this deadline."""
 
     deadline: int
     logins_left: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class StopWorkload:
+class StopWorkload(NamedTuple):
     """Stop the workload, by then at the latest; answer with WorkloadStopped."""
 
     by: int
@@ -238,16 +224,14 @@ class Kill:
     """The lease is over and the workload is not: end it this instant; answer with WorkloadStopped."""
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Something that an operator wants to read."""
 
     text: str
     warning: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     """This site is out. `error` says why if it was not asked to stop."""
 
     error: str

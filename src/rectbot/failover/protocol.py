@@ -27,8 +27,7 @@ step begins with that deadline. Only the answer to the one request in flight cou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import (
@@ -79,12 +78,7 @@ _WAITS: dict[Obstacle, str] = {
 _FINISH_MS = 2_000  # a site that stops tries this long to say so to the store
 
 
-class Role(Enum):
-    FOLLOWER = "follower"
-    CANDIDATE = "candidate"
-    LEADER = "leader"
-    DRAINING = "draining"
-    GONE = "gone"
+Role = Literal["follower", "candidate", "leader", "draining", "gone"]
 
 
 class Pending(NamedTuple):
@@ -97,7 +91,7 @@ class Pending(NamedTuple):
 
 @dataclass
 class State:
-    role: Role = Role.CANDIDATE
+    role: Role = "candidate"
     epoch: int = 0  # of the lease that is held, else the highest seen
     running: bool = False  # the workload was started and is not known to be gone
     deadline: int | None = None  # by then the workload must be gone
@@ -135,8 +129,8 @@ def wake_at(config: FailoverConfig, state: State) -> int | None:
     """When the next Tick is due; None: only an event can change anything."""
     times: list[int] = []
     if state.deadline is not None:
-        times.append(drain_at(config, state.deadline) if state.role is Role.LEADER else state.deadline)
-    if state.role is Role.FOLLOWER:
+        times.append(drain_at(config, state.deadline) if state.role == "leader" else state.deadline)
+    if state.role == "follower":
         times.append(state.sit_out_until)
     if _may_release(state):
         times.append(state.release_by)
@@ -159,8 +153,8 @@ def _on_deadline(state: State, now: int) -> Actions:
     if state.deadline is None or now < state.deadline:
         return ()
     late = now - state.deadline
-    if state.role is Role.LEADER:
-        state.role, state.why, state.ending = Role.DRAINING, "lease over", "renew-failed"
+    if state.role == "leader":
+        state.role, state.why, state.ending = "draining", "lease over", "renew-failed"
     state.deadline = state.pending = None
     return Note(f"the lease of epoch {state.epoch} is over, {late} ms ago: killing the workload", True), Kill()
 
@@ -169,14 +163,14 @@ def _on_event(config: FailoverConfig, state: State, event: Event, now: int) -> A
     match event:
         case Answered() | Failed():
             return _on_outcome(config, state, event, now)
-        case Changed() if state.role in (Role.CANDIDATE, Role.LEADER):
+        case Changed() if state.role in ("candidate", "leader"):
             if state.pending:
                 state.again = True
             else:
                 state.next_at = now
         case LoggedIn(logins=new) if state.running:
             state.logins = Logins(state.logins.count + new.count, new.left)
-        case WorkloadEnded(reason=reason, fatal=fatal) if state.role is Role.LEADER:
+        case WorkloadEnded(reason=reason, fatal=fatal) if state.role == "leader":
             return _on_workload_ended(config, state, reason, fatal, now)
         case WorkloadStopped() if state.running:
             state.running, state.deadline = False, None
@@ -203,15 +197,15 @@ def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Rep
             return _on_granted(config, state, reply, pending.sent_at, now)
         case Refused():
             return _on_refused(config, state, reply, pending.sent_at, now)
-        case Renewed() if state.role is Role.LEADER:
+        case Renewed() if state.role == "leader":
             state.logins = _untold(state.logins, pending.request)
             return _on_renewed(config, state, reply, pending.sent_at, now)
-        case Lost(holder=holder) if state.role is Role.LEADER:
+        case Lost(holder=holder) if state.role == "leader":
             state.held_until = 0
             return _drain(config, state, f"lost the lock to {holder or 'nobody'}", now)
-        case Released() if state.role is Role.DRAINING:
+        case Released() if state.role == "draining":
             return _rest(state, now)
-    raise AssertionError(f"{reply} is no answer to {pending.request} of a {state.role.value}")
+    raise AssertionError(f"{reply} is no answer to {pending.request} of a {state.role}")
 
 
 def _untold(logins: Logins, request: Request) -> Logins:
@@ -224,19 +218,19 @@ def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: i
     deadline = sent_at + config.lease_ms
     state.epoch, state.held_until = grant.epoch, now + config.lock_ttl_ms
     state.again, state.logins = False, NO_LOGINS
-    if state.role is Role.DRAINING:  # told to stop while it was asking
+    if state.role == "draining":  # told to stop while it was asking
         _begin_release(state, now)
         return ()
     if now >= drain_at(config, deadline):
         return _drain(config, state, "the grant took too long to arrive", now)
-    state.role, state.running, state.deadline = Role.LEADER, True, deadline
+    state.role, state.running, state.deadline = "leader", True, deadline
     state.leads_since, state.next_at, state.why = now, sent_at + config.renew_interval_ms, ""
     return Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, grant.logins_left)
 
 
 def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: int, now: int) -> Actions:
     """Asks again at the next heartbeat, or at the very moment when the obstacle is gone."""
-    if state.role is Role.DRAINING:
+    if state.role == "draining":
         state.next_at = now
         return ()
     state.epoch = max(state.epoch, reply.epoch)
@@ -280,11 +274,11 @@ def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: i
 def _on_failure(config: FailoverConfig, state: State, why: str, now: int) -> Actions:
     """Asks again soon. The store sorts out what the request may have done all the same: it knows us by our `owner`."""
     state.next_at, state.again = now + config.retry_ms, False
-    if state.role is Role.LEADER and state.deadline is not None:
+    if state.role == "leader" and state.deadline is not None:
         left = state.deadline - now
         return (Note(f"could not renew the lease, {left / 1000:.1f} s left: {why}", True),)
     note = Note(f"no answer from the store: {why}", True)
-    if state.role is Role.DRAINING:  # its `why` is the reason of the release
+    if state.role == "draining":  # its `why` is the reason of the release
         return (note,)
     if why == state.why:
         return ()
@@ -302,7 +296,7 @@ def _on_workload_ended(config: FailoverConfig, state: State, reason: str, fatal:
 
 
 def _on_stop(config: FailoverConfig, state: State, why: str, now: int) -> Actions:
-    if state.role is not Role.DRAINING:
+    if state.role != "draining":
         return _drain(config, state, why, now)
     if not state.running:
         _begin_release(state, now)
@@ -311,10 +305,10 @@ def _on_stop(config: FailoverConfig, state: State, why: str, now: int) -> Action
 
 def _on_time(config: FailoverConfig, state: State, now: int) -> Actions:
     actions: Actions = ()
-    if state.role is Role.LEADER and state.deadline is not None and now >= drain_at(config, state.deadline):
+    if state.role == "leader" and state.deadline is not None and now >= drain_at(config, state.deadline):
         actions = _drain(config, state, "could not renew the lease in time", now, "renew-failed")
-    if state.role is Role.FOLLOWER and now >= state.sit_out_until:
-        state.role, state.next_at = Role.CANDIDATE, now
+    if state.role == "follower" and now >= state.sit_out_until:
+        state.role, state.next_at = "candidate", now
     if _may_release(state) and now >= state.release_by:
         actions += _rest(state, now)
     if _may_send(state) and now >= state.next_at:
@@ -323,23 +317,21 @@ def _on_time(config: FailoverConfig, state: State, now: int) -> Actions:
 
 
 def _may_release(state: State) -> bool:
-    return state.role is Role.DRAINING and not state.running
+    return state.role == "draining" and not state.running
 
 
 def _may_send(state: State) -> bool:
     """One request at a time; and while the workload stops there is nothing to say."""
-    return (
-        state.pending is None and state.role is not Role.GONE and (state.role is not Role.DRAINING or not state.running)
-    )
+    return state.pending is None and state.role != "gone" and (state.role != "draining" or not state.running)
 
 
 def _send(config: FailoverConfig, state: State, now: int) -> Send:
     give_up_at = now + config.renew_interval_ms
     request: Request
-    if state.role is Role.LEADER and state.deadline is not None:
+    if state.role == "leader" and state.deadline is not None:
         request = Renew(state.epoch, state.logins)
         give_up_at = min(give_up_at, drain_at(config, state.deadline))
-    elif state.role is Role.DRAINING:
+    elif state.role == "draining":
         request = Release(
             state.epoch,
             state.why,
@@ -351,7 +343,7 @@ def _send(config: FailoverConfig, state: State, now: int) -> Send:
         )
         give_up_at = min(give_up_at, state.release_by)
     else:
-        request = Campaign(state.role is Role.CANDIDATE, state.epoch)
+        request = Campaign(state.role == "candidate", state.epoch)
     state.requests += 1
     state.pending = Pending(state.requests, request, now)
     return Send(state.requests, request, give_up_at)
@@ -361,7 +353,7 @@ def _drain(config: FailoverConfig, state: State, why: str, now: int, ending: End
     """Ends the lead, if there is one, then releases. A renewal in flight is forgotten; a campaign may still win."""
     if state.pending is not None and not isinstance(state.pending.request, Campaign):
         state.pending = None
-    state.role, state.why, state.ending, state.again = Role.DRAINING, why, ending, False
+    state.role, state.why, state.ending, state.again = "draining", why, ending, False
     if not state.running or state.deadline is None:
         _begin_release(state, now)
         return (Note(why),)
@@ -380,10 +372,10 @@ def _rest(state: State, now: int) -> Actions:
     state.held_until, state.hand_to, state.why = 0, "", ""
     state.pending, state.next_at = None, now
     if state.stopping:
-        state.role = Role.GONE
+        state.role = "gone"
         return (Finish(state.error),)
     if now < state.sit_out_until:
-        state.role = Role.FOLLOWER
+        state.role = "follower"
         return (Note(f"sits out for {(state.sit_out_until - now) / 1000:.1f} s", True),)
-    state.role = Role.CANDIDATE
+    state.role = "candidate"
     return ()
