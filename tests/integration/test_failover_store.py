@@ -65,7 +65,7 @@ async def test_a_held_lock_is_refused_with_the_time_until_it_expires(site: Sites
     assert 0 < refused.wait_ms <= TTL_MS + 1
     began = boottime_ms()
     assert await b.campaign_until_granted() == epoch + 1
-    assert boottime_ms() - began < TTL_MS + 50, "the heartbeat of the leader that crashed must not outlive its lock"
+    assert boottime_ms() - began < 1.5 * TTL_MS, "the heartbeat of the leader that crashed must not outlive its lock"
 
 
 async def test_a_renewal_counts_only_for_the_very_lease(site: Sites) -> None:

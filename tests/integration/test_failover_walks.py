@@ -84,7 +84,7 @@ class Walk:
         self.table = LeaseTable()
         self.numbers = dict.fromkeys(NAMES, 0)
         self.epochs = dict.fromkeys(NAMES, 0)
-        self.now = 0
+        self.now = self.era = 0
         self.replies: set[str] = set()
 
     async def go(self) -> None:
@@ -132,7 +132,7 @@ class Walk:
         source = Script("common", script).source
         text = json.dumps(given | {"not_after": 2**52})
         answer: dict[str, Any] = json.loads(await self.link.call("EVAL", source, len(store._keys), *store._keys, text))
-        self.now = answer["now"]
+        self.now, self.era = answer["now"], answer["era"]
         return answer
 
     async def request(self, name: str, request: Request) -> None:
@@ -140,13 +140,14 @@ class Walk:
         if rng.random() < 0.95:
             self.numbers[name] += 1
         heard = None if rng.random() < 0.1 else self.now
-        seal = Seal(self.numbers[name], heard, rng.choice((0, 10, 100, 600)), rng.choice((0, 0, 0, 40)))
+        seal = Seal(self.numbers[name], heard, rng.choice((0, 0, 10, 100, 600)), rng.choice((0, 0, 0, 40)))
+        era, models_era = (self.era, self.table.era) if rng.random() < 0.8 else (1, 1)
         script, fields = encode(request)
-        answer = await self.run(name, script, fields | seal.fields())
+        answer = await self.run(name, script, fields | seal._replace(era=era).fields())
         said = None if answer["status"] == "overtaken" else decode(answer)
         for off in sorted(range(-NEAR_MS, NEAR_MS + 1), key=abs):
             model = self.table.copy()
-            done = model.handle(self.configs[name], request, self.now + off, seal)
+            done = model.handle(self.configs[name], request, self.now + off, seal._replace(era=models_era))
             if alike(said, done[0] if done else None):
                 self.table = model
                 break

@@ -300,8 +300,8 @@ class Site:
             world.say(self, f"    sends {send.request}")
         self.wire.carry("requests", world.arrive, message)
 
-    def receive(self, answer: tuple[Message, Reply | None, int, int]) -> None:
-        message, reply, store_now, doubt = answer
+    def receive(self, answer: tuple[Message, Reply | None, int, int, int]) -> None:
+        message, reply, store_now, era, doubt = answer
         if message.life != self.life or not self.up:
             return
         self.ahead = store_now - message.sent_at
@@ -312,7 +312,7 @@ class Site:
                 self.post(message.send)
             return
         if isinstance(reply, HEARD):
-            self.watch.heard(self.clock(), store_now, doubt)
+            self.watch.heard(self.clock(), store_now, era, doubt)
         self.feed(Answered(message.send.id, reply))
 
     def refused(self, message: Message) -> None:

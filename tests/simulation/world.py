@@ -138,7 +138,7 @@ class World:
         if now > message.not_after:
             if self.trace:
                 self.say("store", f"{site}: {request} came too late")
-            site.wire.carry("answers", site.receive, (message, None, now, 0))
+            site.wire.carry("answers", site.receive, (message, None, now, 0, 0))
             return
         done = self.store.table.handle(message.config, request, now, message.seal)
         if self.trace:
@@ -149,7 +149,7 @@ class World:
         self.judge.on_executed(message, reply)
         if self.store.table.announced:
             self.announce(site)
-        site.wire.carry("answers", site.receive, (message, reply, now, doubt))
+        site.wire.carry("answers", site.receive, (message, reply, now, self.store.table.era, doubt))
 
     def announce(self, author: Site | None) -> None:
         for site in self.sites:

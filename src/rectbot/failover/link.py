@@ -70,7 +70,7 @@ class Link:
                 answer = json.loads(await _eval(connection, script, keys, argument))
                 self._ahead = answer["now"] - sent_at
                 if answer["status"] in ("granted", "refused", "renewed"):
-                    self._watch.heard(boottime_ms(), answer["now"], answer.get("doubt", 0))
+                    self._watch.heard(boottime_ms(), answer["now"], answer["era"], answer.get("doubt", 0))
                 if answer["status"] != "late":
                     return dict(answer)
                 # Our answer is here, so we were in time: it is the server's clock that was set. Now we know it anew.

@@ -96,7 +96,7 @@ class MemoryLeaseStore:
         assert done is not None, "nothing is overtaken within one process"
         reply, doubt = done
         if isinstance(reply, Granted | Refused | Renewed):
-            self._watch.heard(boottime_ms(), now, doubt)
+            self._watch.heard(boottime_ms(), now, self._server.table.era, doubt)
         self._server.announce(self._config.site)
         return reply
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from math import ceil
-from typing import NamedTuple
 
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import Event
@@ -21,7 +20,6 @@ from rectbot.failover.messages import (
     Granted,
     Logins,
     Lost,
-    Obstacle,
     Outcome,
     Refused,
     Release,
@@ -31,60 +29,13 @@ from rectbot.failover.messages import (
     Reply,
     Request,
 )
+from rectbot.failover.records import Beat, Lock, Obstructed, Operator
 from rectbot.failover.watch import Seal
 
 _FOR_EVER_MS = 100 * 365 * 86_400_000
 _LOST_EPOCHS = 1_000  # as many as a server that lost its memory may have forgotten
 _LOST_LOGINS = 10  # so many are left when it may have forgotten some
-
-
-class Lock(NamedTuple):
-    owner: str
-    site: str
-    epoch: int
-    since: int
-    until: int  # it is there up to this millisecond, and not after
-    ttl: int
-
-
-class Beat(NamedTuple):
-    """A heartbeat."""
-
-    owner: str
-    site: str
-    eligible: bool
-    at: int
-    ttl: int
-    fresh_until: int
-    eligible_since: int
-    waits: str
-    until: int  # operators see it until then
-    number: int  # of the request that wrote it
-
-
-@dataclass(slots=True)
-class Operator:
-    """What operators have asked for."""
-
-    hold_until: int = 0
-    hold_site: str = ""
-    hold_why: str = ""
-    switch_to: str = ""
-    switch_until: int = 0
-    switch_why: str = ""
-    pinned: str = ""
-    drained: dict[str, str] = field(default_factory=dict)
-
-    def forget_switch(self) -> None:
-        self.switch_to, self.switch_until, self.switch_why = "", 0, ""
-
-
-class Obstructed(NamedTuple):
-    """Why the lock cannot be granted, by which site, and when that will have passed by itself."""
-
-    why: Obstacle
-    by: str = ""
-    wait_ms: int | None = None
+_NO_SEAL = Seal(0, None, 0, 0)
 
 
 def _me(config: FailoverConfig) -> tuple[str, str]:
@@ -110,7 +61,8 @@ class LeaseTable:
     operator: Operator = field(default_factory=Operator)
     journal: list[Event] = field(default_factory=list)
     counts: Counter[str] = field(default_factory=Counter)
-    number: int = 0  # of the request that is handled
+    era: int = 0  # of the clock: what sites have heard of it in another one counts for nothing
+    seal: Seal = _NO_SEAL  # of the request that is handled
     announced: bool = False  # by the last transition
 
     def copy(self) -> LeaseTable:
@@ -126,7 +78,7 @@ class LeaseTable:
         newest = self.beats.get(config.site)
         if newest and now <= newest.until and newest.owner == config.owner and newest.number >= seal.number:
             return None
-        self.number = seal.number
+        self.seal = seal
         match request:
             case Campaign():
                 return self._campaign(config, request, now, seal)
@@ -179,11 +131,13 @@ class LeaseTable:
     def _in_doubt(self, config: FailoverConfig, seal: Seal, foreign: str, now: int) -> int:
         over, whole = float(self.suspended_until), config.lock_ttl_ms
         if foreign:
+            if self.renewed[0] > now:
+                self._next_era(now)
             renewed, lease = self.renewed = min(self.renewed[0], now), self.renewed[1]
             whole, over = max(whole, lease), max(over, renewed + 0.99 * lease)
         if over == 0:
             return 0
-        if seal.heard_at is None:
+        if seal.heard_at is None or seal.era != self.era:
             return whole
         ahead = max(0.0, now - seal.heard_at - 0.99 * seal.heard_ms)
         return ceil(max(min(over - now + ahead, whole), 0))
@@ -403,7 +357,16 @@ class LeaseTable:
             self.lock = lock = lock._replace(until=now + lock.ttl)
         return lock
 
+    def _next_era(self, now: int) -> None:
+        self.era = max(self.era + 1, now)
+
+    def _may_be_set_back(self, now: int) -> bool:
+        _, heard_at, heard_ms, _, era = self.seal
+        return self.renewed[0] > now or heard_at is None or era != self.era or now < heard_at + 0.99 * heard_ms
+
     def _write_lock(self, config: FailoverConfig, epoch: int, since: int, now: int) -> None:
+        if self._may_be_set_back(now):
+            self._next_era(now)
         ttl = config.lock_ttl_ms
         self.lock = Lock(config.owner, config.site, epoch, since, now + ttl, ttl)
         self.suspended_until = 0
@@ -432,6 +395,8 @@ class LeaseTable:
 
     def _read_memory(self, config: FailoverConfig, now: int) -> tuple[int, int]:
         epoch = self.epoch or 0
+        if self.suspended_until > now + config.lock_ttl_ms:
+            self._next_era(now)
         until = self.suspended_until = min(self.suspended_until, now + config.lock_ttl_ms)
         if self.known_run != self.run:
             why = "no memory" if self.known_run is None else "another server process"
@@ -440,6 +405,7 @@ class LeaseTable:
                 self._spend_logins(config, Logins(0, _LOST_LOGINS), now)
             else:
                 epoch += _LOST_EPOCHS
+            self._next_era(now)
             until = now + config.lock_ttl_ms
             self.known_run, self.epoch, self.suspended_until = self.run, epoch, until
             self._enter("suspended", _me(config), epoch, why, now)
@@ -482,7 +448,9 @@ class LeaseTable:
         was_ready = self.is_ready(before, now)
         since = before.eligible_since if was_ready and before and before.owner == config.owner else now
         until = now + round(config.hb_ttl_sec * 1000)
-        self.beats[site] = Beat(config.owner, site, eligible, now, ttl, now + ttl, since, waits, until, self.number)
+        self.beats[site] = Beat(
+            config.owner, site, eligible, now, ttl, now + ttl, since, waits, until, self.seal.number
+        )
         if was_ready != (eligible and site not in self.operator.drained and waits != "in doubt"):
             self.announced = True
         return before.waits if before and now <= before.until else ""

@@ -32,13 +32,14 @@ local function in_doubt()
   if last[1] then
     local renewed, lease = number(MEMORY, 'renewed'), number(MEMORY, 'lease')
     if renewed > now then  -- it was set back
+      next_era()
       renewed = now
       redis.call('HSET', MEMORY, 'renewed', renewed)
     end
     whole, over = math.max(whole, lease), math.max(over, renewed + 0.99 * lease)
   end
   if over == 0 then return 0 end
-  if not req.heard_at then return whole end
+  if not has_watched() then return whole end
   local ahead = math.max(0, now - req.heard_at - 0.99 * req.heard_ms)
   return math.ceil(math.max(math.min(over - now + ahead, whole), 0))
 end

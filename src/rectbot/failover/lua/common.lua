@@ -6,8 +6,10 @@ local req = cjson.decode(ARGV[1])
 local clock = redis.call('TIME')
 local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 
+local era = tonumber(redis.call('HGET', MEMORY, 'era') or 0)
+
 local function answer(reply)
-  reply.now = now
+  reply.now, reply.era = now, era
   return cjson.encode(reply)
 end
 
@@ -35,6 +37,23 @@ local function read_lock()
   return lock, redis.call('PTTL', LOCK)
 end
 
+-- This server's clock may have been set back since the present era began: what was heard of it before counts no more. The
+-- number is no other era's, also where a memory was lost or is older than what sites have heard.
+local function next_era()
+  era = math.max(era + 1, now)
+  redis.call('HSET', MEMORY, 'era', era)
+end
+
+-- Whether the asker has heard of this server's clock in this era.
+local function has_watched()
+  return req.heard_at and req.era == era
+end
+
+-- Whether it was set back since the last lease was written, or since the asker heard of it. (99 %: see FailoverConfig.lease_ms.)
+local function may_be_set_back()
+  return number(MEMORY, 'renewed') > now or not has_watched() or now < req.heard_at + 0.99 * req.heard_ms
+end
+
 -- A server's clock that was set back, or another program that sets no expiry, must not stretch a lease.
 local function bound_lock(lock, left)
   local ttl = lock.ttl or req.ttl
@@ -45,6 +64,7 @@ end
 
 -- There is no other lease than this one: whatever the store had forgotten is over.
 local function write_lock(epoch, since)
+  if may_be_set_back() then next_era() end
   redis.call('SET', LOCK, cjson.encode({
     owner = req.owner, site = req.site, epoch = epoch, ts = now, since = since, ttl = req.ttl}), 'PX', req.ttl)
   redis.call('HSET', MEMORY, 'epoch', epoch, 'holder', req.site, 'holder_owner', req.owner,
@@ -90,12 +110,14 @@ local function read_memory()
   local epoch = tonumber(known[2]) or 0
   local until_ms = tonumber(known[3]) or 0
   if until_ms > now + req.ttl then  -- the clock was set back
+    next_era()
     until_ms = now + req.ttl
     redis.call('HSET', MEMORY, 'suspended_until', until_ms)
   end
   if known[1] ~= run then
     if known[2] then epoch = epoch + 1000 else epoch = now; spend_logins(0, 10) end
     until_ms = now + req.ttl
+    next_era()
     redis.call('HSET', MEMORY, 'run', run, 'epoch', epoch, 'suspended_until', until_ms)
     journal('suspended', req.site, req.owner, epoch, known[1] and 'another server process' or 'no memory')
   end
