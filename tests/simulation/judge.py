@@ -32,6 +32,7 @@ class Judge:
         self.top_epoch = 0
         self.starts: list[tuple[float, str]] = []
         self.storms = 0  # disturbances of the whole world that go on
+        self.ongoing = 0  # disturbances of whatever that go on
         self.edges = 0  # disturbances that began or ended
         self.last_edge = -1e9  # of the whole world
         self.site_edge: dict[str, float] = {}  # of one site
@@ -66,6 +67,17 @@ class Judge:
         if site is self.holder:
             self._expect_takeover(site)
 
+    def begins(self, site: Site | None) -> None:
+        """A disturbance that goes on until it `ends`."""
+        self.ongoing += 1
+        self.storms += site is None
+        self.disturbed(site)
+
+    def ends(self, site: Site | None) -> None:
+        self.ongoing -= 1
+        self.storms -= site is None
+        self.disturbed(site)
+
     def calm_since(self, t: float, *sites: Site) -> bool:
         """Whether nothing went wrong since, with the store and the network, and with these sites."""
         ttl = self.world.base.lock_ttl_ms
@@ -77,14 +89,19 @@ class Judge:
         )
 
     def _is_able(self, site: Site, since: float) -> bool:
-        """Whether it has stood ready since then, and no request of it is still unanswered because of a disturbance."""
+        """Whether it has stood ready since then, and no request of it is still unanswered because of a disturbance.
+
+        One that was lost just before its end is given up one interval later, and sent again after a pause.
+        """
+        base = self.world.base
+        lost = 1.01 * (base.renew_interval_ms + base.retry_ms) + self._round_trips() / 4
         return (
             site.up
             and not site.frozen
             and not site.wire.cut
             and site.name in self.ready
             and self.ready[site.name][0] <= since
-            and self.site_edge.get(site.name, -1e9) < since - 1.1 * self.world.base.renew_interval_ms
+            and self.site_edge.get(site.name, -1e9) < since - lost
         )
 
     def _round_trips(self) -> float:
@@ -271,10 +288,15 @@ class Judge:
         if not obstructed and not any(self.losses.values()):
             self.violated("I3", f"nobody has begun since the release at {since:.1f}")
 
+    def is_well(self, enough: float) -> bool:
+        """Whether nothing is disturbed, and the most preferred site has led for long enough since anything was."""
+        first, *others = self.world.sites
+        if self.ongoing or not first.live or not all(other.up for other in others):
+            return False
+        return self.world.t - max(self.last_edge, self.started[first.name], *self.site_edge.values()) >= enough
+
     def check_end(self) -> None:
         """I3: when all has been well for long enough, there is a session, and it is where it should be."""
-        if self.operated:
-            return
         live = [site for site in self.world.sites if site.live]
         if not live:
             self.violated("I3", "all is well again, and nobody leads")
