@@ -34,7 +34,7 @@ import redis as redis_py
 
 from rectbot.failover import FailoverConfig, open_store
 from rectbot.failover.agent import agent_command, plan
-from rectbot.failover.child import ChildOptions
+from rectbot.failover.config import ChildOptions
 
 AT_ONCE = 2
 Row = tuple[str, str, list[float]]  # name, unit, a value for each contender

@@ -21,7 +21,7 @@ from typing import Any
 from discord_helpers import TOKEN
 from rectbot.failover import FailoverConfig, open_store
 from rectbot.failover.agent import agent_command, plan
-from rectbot.failover.child import ChildOptions
+from rectbot.failover.config import ChildOptions
 from rectbot.testing.discord import Running, local_discord
 from rectbot.testing.journal import overlaps
 from servers import PASSWORD, RedisServer, until

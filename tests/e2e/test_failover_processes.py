@@ -22,7 +22,7 @@ from pathlib import Path
 import pytest
 
 from failover_sites import Site, Stage, open_stage
-from rectbot.failover.child import ChildOptions
+from rectbot.failover.config import ChildOptions
 from servers import until
 
 SEEDS = int(os.environ.get("RECTBOT_SEEDS", "200"))

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from failover_sites import TTL_MS, Site, Stage, open_stage
-from rectbot.failover.child import ChildOptions
 from rectbot.failover.clock import boottime_ms
+from rectbot.failover.config import ChildOptions
 from servers import PASSWORD, RedisServer, until
 
 LONG = {"lock_ttl_ms": 30_000, "hb_ttl_sec": 30}  # so that no busy machine can lose the lease

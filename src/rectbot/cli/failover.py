@@ -34,7 +34,7 @@ def failover_run(command: tuple[str, ...], **options: Any) -> None:
     runs.
     """
     from rectbot.failover.agent import become_agent
-    from rectbot.failover.child import ChildOptions
+    from rectbot.failover.config import ChildOptions
 
     become_agent(read_settings(), command, ChildOptions(**options))
 

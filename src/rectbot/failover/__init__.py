@@ -9,12 +9,15 @@ site may no longer act, and is stopped before the lease ends. It calls the lease
 service that counts them, so that all sites together keep within `login_budget`.
 """
 
-from rectbot.failover.config import FailoverConfig
-from rectbot.failover.events import Event, Leader, Site, Snapshot
-from rectbot.failover.lease import Lease, LeaseLost, LoginsSpent
-from rectbot.failover.runner import WorkloadFailed, run, run_unguarded, stop_on_signals
-from rectbot.failover.store import LeaseStore, RedisLeaseStore, StoreUnavailable, open_store
-from rectbot.failover.workload import Ended, Killable, Workload
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rectbot.failover.config import FailoverConfig
+    from rectbot.failover.events import Event, Leader, Site, Snapshot
+    from rectbot.failover.lease import Lease, LeaseLost, LoginsSpent
+    from rectbot.failover.runner import WorkloadFailed, run, run_unguarded, stop_on_signals
+    from rectbot.failover.store import LeaseStore, RedisLeaseStore, StoreUnavailable, open_store
+    from rectbot.failover.workload import Ended, Killable, Workload
 
 __all__ = [
     "Ended",
@@ -37,3 +40,34 @@ __all__ = [
     "run_unguarded",
     "stop_on_signals",
 ]
+
+_HOMES = {
+    "FailoverConfig": "config",
+    "Event": "events",
+    "Leader": "events",
+    "Site": "events",
+    "Snapshot": "events",
+    "Lease": "lease",
+    "LeaseLost": "lease",
+    "LoginsSpent": "lease",
+    "WorkloadFailed": "runner",
+    "run": "runner",
+    "run_unguarded": "runner",
+    "stop_on_signals": "runner",
+    "LeaseStore": "store",
+    "RedisLeaseStore": "store",
+    "StoreUnavailable": "store",
+    "open_store": "store",
+    "Ended": "workload",
+    "Killable": "workload",
+    "Workload": "workload",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Imports what is asked for (PEP 562): who reads the settings only must not wait for all that runs a site."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module  # noqa: PLC0415
+
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

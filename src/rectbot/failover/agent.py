@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
-    from rectbot.failover.child import ChildOptions
-    from rectbot.failover.config import FailoverConfig
+    from rectbot.failover.config import ChildOptions, FailoverConfig
     from rectbot.settings import Settings
 
 _PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # what a program may mean something by
@@ -32,7 +31,7 @@ def become_agent(settings: Settings, command: Sequence[str], options: ChildOptio
     from shutil import which  # noqa: PLC0415
 
     from rectbot.errors import ConfigError  # noqa: PLC0415
-    from rectbot.failover.wiring import failover_config, open_store_from_settings, store_options  # noqa: PLC0415
+    from rectbot.failover.wiring import check_url, failover_config, store_options  # noqa: PLC0415
 
     if which(command[0]) is None:  # better told now than in the hour of need
         raise ConfigError(f"{command[0]}: no such program, or not executable: give its path or correct PATH")
@@ -40,7 +39,7 @@ def become_agent(settings: Settings, command: Sequence[str], options: ChildOptio
         _flush()
         os.execvp(command[0], list(command))  # noqa: S606
     config = failover_config(settings)
-    open_store_from_settings(settings, config)  # so that a wrong URL is told now
+    check_url(settings)  # told now, on the command line
     arguments = agent_command(plan(config, store_options(settings), command, options))
     _flush()
     os.execv(arguments[0], arguments)  # noqa: S606
@@ -105,7 +104,8 @@ async def _run(plan: dict[str, Any]) -> int:
     import asyncio  # noqa: PLC0415
 
     from rectbot.failover import FailoverConfig, WorkloadFailed, open_store, run  # noqa: PLC0415
-    from rectbot.failover.child import ChildOptions, ChildWorkload  # noqa: PLC0415
+    from rectbot.failover.child import ChildWorkload  # noqa: PLC0415
+    from rectbot.failover.config import ChildOptions  # noqa: PLC0415
 
     config = FailoverConfig(**plan["config"] | {"priority": tuple(plan["config"]["priority"])})
     store = open_store(config, **plan["store"])

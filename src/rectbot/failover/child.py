@@ -11,11 +11,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover import keeper
+from rectbot.failover.config import ChildOptions
 from rectbot.failover.keeper import CHECK, LIMIT, MAIN, adopt_orphans, end_children
 from rectbot.failover.lease import Lease
 from rectbot.failover.workload import Ended
@@ -26,18 +26,6 @@ _STEADY_S = 60.0  # a program that ran for so long has not failed at its start
 _RETRY_S = 1.0  # for the keeper process
 _LOOK_S = 0.05  # for the ready file
 _EX_CONFIG = 78  # <sysexits.h>
-
-
-@dataclass(frozen=True, slots=True)
-class ChildOptions:
-    """What is known about the program. Times are in seconds."""
-
-    ready_file: str = ""  # the program makes this file when it serves; without one it serves from its start
-    ready_timeout: float = 60
-    health_cmd: str = ""  # a shell command that succeeds while the program serves
-    health_interval: float = 10  # between two checks, and for one of them at most
-    restarts: int = 3  # in a row, before the site gives up the lead
-    backoff: float = 1  # before the first restart; doubles with each further one
 
 
 class ChildWorkload:

@@ -157,3 +157,15 @@ class FailoverConfig:
         if self.login_budget < _MIN_LOGINS:
             raise ConfigError(f"LOGIN_BUDGET={self.login_budget} is too small: allow {_MIN_LOGINS} in 24 h at least")
         return self
+
+
+@dataclass(frozen=True, slots=True)
+class ChildOptions:
+    """What is known about a program that runs under the lease. Times are in seconds."""
+
+    ready_file: str = ""  # the program makes this file when it serves; without one it serves from its start
+    ready_timeout: float = 60
+    health_cmd: str = ""  # a shell command that succeeds while the program serves
+    health_interval: float = 10  # between two checks, and for one of them at most
+    restarts: int = 3  # in a row, before the site gives up the lead
+    backoff: float = 1  # before the first restart; doubles with each further one

@@ -6,9 +6,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.store import RedisLeaseStore, open_store
+from rectbot.failover.endpoint import parse_url
 
 if TYPE_CHECKING:
+    from rectbot.failover.store import RedisLeaseStore
     from rectbot.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -53,8 +54,16 @@ def store_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+def check_url(settings: Settings) -> None:
+    """Raises ConfigError for a wrong REDIS_URL, and imports nothing that speaks with Redis."""
+    if settings.redis_url is not None:
+        parse_url(settings.redis_url.get_secret_value())
+
+
 def open_store_from_settings(settings: Settings, config: FailoverConfig) -> RedisLeaseStore:
     """The Redis that the settings name; nothing is connected yet. Raises ConfigError for a wrong REDIS_URL."""
+    from rectbot.failover.store import open_store  # noqa: PLC0415 (`rectbot failover run` hands that to its agent)
+
     return open_store(config, **store_options(settings))
 
 
