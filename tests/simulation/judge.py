@@ -221,8 +221,8 @@ class Judge:
         """I4: after repeated losses a site leaves the lead to others for a while."""
         t, lost_at = self.world.t, self.lost_at.get(site.name, -1e9)
         damped = self.losses[site.name] >= 2 and t - lost_at < 0.9 * self.world.base.damping_ms
-        if not damped or self.memory_lost or self.last_edge >= self.first_lost[site.name]:
-            return
+        if not damped or self.memory_lost or self.storms or self.last_edge >= self.first_lost[site.name]:
+            return  # in a storm nobody can tell the store that it stands ready
         for other in self.world.sites:
             if other is not site and self.losses[other.name] < 2 and self._is_able(other, t):
                 self.violated("I4", f"{site} is granted the lock again, after repeated losses, before {other}")
