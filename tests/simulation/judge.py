@@ -246,7 +246,7 @@ class Judge:
     def _check_hand_back(self, promise: tuple[Site, Site, int, float]) -> None:
         """I2: a preferred site gets the lead once it has been ready for the failback delay."""
         site, holder, run, since = promise
-        if not self.calm_since(since, site, holder) or self.losses[site.name] >= 2:
+        if self.holder is not holder or not self.calm_since(since, site, holder) or self.losses[site.name] >= 2:
             return
         if (
             holder.hangs
