@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 
 import pytest
 
@@ -31,6 +32,11 @@ def _live(stack: Stack) -> list[str | None]:
     return [session.site for session in sessions(stack.journal()) if session.closed is None]
 
 
+def _granted_at(stack: Stack) -> float:
+    since: str = stack.status()["leader"]["since"]
+    return datetime.fromisoformat(since).timestamp()
+
+
 def test_up_leads_to_a_healthy_stack(stack: Stack) -> None:
     status = stack.status()
     assert status["leader"]["site"] == "xserver"
@@ -51,9 +57,9 @@ def test_kill_moves_the_bot_and_start_brings_it_back(stack: Stack) -> None:
     began = time.time()
     epoch = stack.status()["leader"]["epoch"]
     stack.run("site", "kill", "xserver")
-    killed = time.monotonic()
-    until(lambda: stack.leader() == "oci", TTL_SECONDS + 5, "oci leads")
-    took = time.monotonic() - killed
+    killed = time.time()
+    until(lambda: stack.leader() == "oci", TTL_SECONDS + 15, "oci leads")
+    took = _granted_at(stack) - killed  # by the lock itself: asking for the status takes its time on a busy machine
     assert took <= TTL_SECONDS + SLACK_SECONDS, f"took {took:.2f} s"
     until(lambda: _live(stack) == ["oci"], 10, "oci is logged in")
     assert stack.status()["leader"]["epoch"] > epoch
