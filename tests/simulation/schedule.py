@@ -169,12 +169,16 @@ class Faults:
             self._store_down(lasts / 4, self.rng.choice(store.copies), "fails; a replica is promoted")
 
     def _store_down(self, lasts: float, table: Any, what: str) -> None:
-        store = self.world.store
+        store, judge = self.world.store, self.world.judge
         store.up = False
-        if table is not store.table:
-            self.world.judge.memory_lost = True
-            self.world.judge.drained.clear()
-        self._during(lasts, None, lambda: store.restart(table), what)
+
+        def end() -> None:
+            if store.table is not table:  # also when another fault has ended meanwhile, and something was written since
+                judge.memory_lost = True
+                judge.drained.clear()
+            store.restart(table)
+
+        self._during(lasts, None, end, what)
 
     def store_pause(self, lasts: float) -> None:
         store = self.world.store
