@@ -120,3 +120,20 @@ def test_damage_in_the_write_ahead_log_is_named(tmp_path: Path) -> None:
         assert "damaged" in server.log
         assert len(server.lines('{job="tail"}')) == 250
         assert 0 < len(server.lines('{job="late"}')) < 40
+
+
+def test_a_write_that_was_broken_off_is_no_damage(tmp_path: Path) -> None:
+    """A frame's header without its page, as a kill between the two leaves it."""
+    with log_server(tmp_path / "logs") as server:
+        for number in range(10):
+            assert server.push({"job": "late"}, [[str(T0 + number), f"late {number}"]])[0] == 204
+        server.kill()
+        path = server.folder / "logs.db-wal"
+        raw = bytearray(path.read_bytes())
+        page = int.from_bytes(raw[8:12], "big")
+        raw[-page:] = bytes(page)
+        path.write_bytes(raw)
+        server.start()
+        assert "broken off" in server.log
+        assert "damaged" not in server.log
+        assert len(server.lines('{job="late"}')) == 9

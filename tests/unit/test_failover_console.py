@@ -44,12 +44,16 @@ def test_nobody_leads_and_why() -> None:
     assert lines[2] == "logins    0 left at once; the next one in 6 min"
 
 
+def test_the_most_preferred_site_keeps_the_lead_from_nobody() -> None:
+    assert told(pinned="a") == told()
+
+
 def test_what_operators_have_ordered() -> None:
-    lines = told(hold=Hold(5_400, "a", "eve: update"), switch_to="b", pinned="a", drained={"b": "drained by eve"})
+    lines = told(hold=Hold(5_400, "a", "eve: update"), switch_to="b", pinned="b", drained={"b": "drained by eve"})
     assert lines[3:6] == [
         "hold      only a may lead, for 90 min (eve: update)",
         "switch    to b, under way",
-        "pinned    a keeps the lead from preferred sites: an operator switched to it",
+        "pinned    b keeps the lead from preferred sites: an operator switched to it",
     ]
     assert lines[-1] == "b           0.2 s ago     drained by eve"
     forever = told(hold=Hold(3e9, "", "eve"))

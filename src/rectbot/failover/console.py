@@ -160,7 +160,8 @@ def orders(snapshot: Snapshot) -> Iterator[str]:
         yield f"hold      {who} may lead, {until} ({snapshot.hold.why})"
     if snapshot.switch_to:
         yield f"switch    to {snapshot.switch_to}, under way"
-    if snapshot.pinned:
+    site = snapshot.sites.get(snapshot.pinned)
+    if snapshot.pinned and not (site and site.priority == 0):  # from whom should the first one keep it?
         yield f"pinned    {snapshot.pinned} keeps the lead from preferred sites: an operator switched to it"
 
 

@@ -73,8 +73,10 @@ class Database:
             self.writer.close()
             self.writer = connect(self.path, write=True)
             _, recovered, _ = self.writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-            if not damage and recovered < frames:
-                damage = f"frame {recovered + 1} of {frames} is damaged"
+            if not damage and recovered < frames.before_last:
+                damage = f"frame {recovered + 1} of {frames.committed} is damaged"
+            elif not damage and recovered < frames.committed:
+                log.warning("%s-wal: the last write was broken off; nobody was told that it was done", self.path)
             rows = list(self._rows(self.writer))
         except sqlite3.DatabaseError as error:
             code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
