@@ -89,20 +89,23 @@ class Judge:
         )
 
     def _is_able(self, site: Site, since: float) -> bool:
-        """Whether it has stood ready since then, and no request of it is still unanswered because of a disturbance.
-
-        One that was lost just before its end is given up one interval later, and sent again after a pause.
-        """
-        base = self.world.base
-        lost = 1.01 * (base.renew_interval_ms + base.retry_ms) + self._round_trips() / 4
+        """Whether it has stood ready since then, and no request of it is still unanswered because of a disturbance."""
         return (
             site.up
             and not site.frozen
             and not site.wire.cut
             and site.name in self.ready
             and self.ready[site.name][0] <= since
-            and self.site_edge.get(site.name, -1e9) < since - lost
+            and self.site_edge.get(site.name, -1e9) < since - self._silence()
         )
+
+    def _silence(self) -> float:
+        """How long a site may be silent after a disturbance is over.
+
+        A request that was lost just before its end is given up one interval later, and sent again after a pause.
+        """
+        base = self.world.base
+        return 1.01 * (base.renew_interval_ms + base.retry_ms) + self._round_trips() / 4
 
     def _round_trips(self) -> float:
         """As long as four round trips may take in good weather."""
@@ -221,7 +224,9 @@ class Judge:
         """I4: after repeated losses a site leaves the lead to others for a while."""
         t, lost_at = self.world.t, self.lost_at.get(site.name, -1e9)
         damped = self.losses[site.name] >= 2 and t - lost_at < 0.9 * self.world.base.damping_ms
-        if not damped or self.memory_lost or self.storms or self.last_edge >= self.first_lost[site.name]:
+        if not damped or self.memory_lost:
+            return
+        if self.storms or self.last_edge >= min(self.first_lost[site.name], t - self._silence()):
             return  # in a storm nobody can tell the store that it stands ready
         for other in self.world.sites:
             if other is not site and self.losses[other.name] < 2 and self._is_able(other, t):
