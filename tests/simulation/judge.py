@@ -3,8 +3,9 @@
 It keeps books of its own on who holds the lock, which site stands ready since when, who lost the lead how often, and
 which disturbance may excuse what. It never reads the state of a protocol or of a table.
 
-I1 (one session), I6 (epochs) and I4 (pauses after failures) hold always. I2 (priority) and I3 (liveness) are promises
-for a world in which messages arrive: each is checked when it is due, unless something was disturbed meanwhile.
+I1 (one session), I4 (few logins), I5 (who fails gives up the lead, and sits out) and I6 (epochs) hold always. I2
+(priority) and I3 (liveness) are promises for a world in which messages arrive: each is checked when it is due, unless
+something was disturbed meanwhile.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class Judge:
             config = self.world.base
             pause = min(config.sit_out_ms * 2 ** (count - 1), config.sit_out_max_ms)
             if t - last < pause * 0.99:
-                self.violated("I4", f"{site} logs in {t - last:.0f} ms after failure {count} in a row, not {pause}")
+                self.violated("I5", f"{site} logs in {t - last:.0f} ms after failure {count} in a row, not {pause}")
         if len(self.starts) > 4 + 2 * self.edges:
             self.violated("I4", f"{len(self.starts)} logins for {self.edges} disturbances")
 
@@ -152,6 +153,13 @@ class Judge:
         stable = self.world.t - self.started[site.name] >= self.world.base.sit_out_max_ms
         self.failures[site.name] = (1 if stable else count + 1, self.world.t)
         self.disturbed(site)
+        self.world.after(1.02 * self.world.base.lock_ttl_ms + SLACK, self._check_gone, (site, site.run_number))
+
+    def _check_gone(self, failed: tuple[Site, int]) -> None:
+        """I5: a leader whose workload has failed gives up the lead, and does not go on with it."""
+        site, run = failed
+        if site.live and site.run_number == run and not site.frozen:
+            self.violated("I5", f"{site} still leads, a TTL after its workload has failed")
 
     # --- what the store answers
 

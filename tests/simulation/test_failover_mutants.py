@@ -151,7 +151,14 @@ MUTANTS = [
         protocol,
         "state.sit_out_until = now + sit_out",
         "state.sit_out_until = now",
-        "I4",
+        "I5",
+    ),
+    Mutant(
+        "a leader that does not serve stays",
+        protocol,
+        'fatal=fatal) if state.role == "leader":',
+        'fatal=fatal) if state.role == "follower":',
+        "I5",
     ),
     Mutant(
         "an expired lock is noticed at the next heartbeat only",
