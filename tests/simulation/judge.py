@@ -173,6 +173,8 @@ class Judge:
             self.ready.pop(site.name, None)
         if isinstance(reply, Granted):
             self._on_granted(site, message.life)
+        elif isinstance(reply, Refused) and self._holds(message):
+            self.holder = None  # who campaigns runs nothing: it never heard of its grant
         elif isinstance(reply, Renewed):
             if self.holder is not None and not self._holds(message) and not self.memory_lost:
                 self.violated("lock", f"{site} renews the lock that {self.holder} holds")
