@@ -173,7 +173,7 @@ class Judge:
             self.ready.pop(site.name, None)
         if isinstance(reply, Granted):
             self._on_granted(site, message.life)
-        elif isinstance(reply, Refused) and self._holds(message):
+        elif isinstance(reply, Refused) and self._holds(message) and t < self._lock_end():
             self.holder = None  # who campaigns runs nothing: it never heard of its grant
         elif isinstance(reply, Renewed):
             if self.holder is not None and not self._holds(message) and not self.memory_lost:
@@ -188,6 +188,9 @@ class Judge:
             self.heir = (heir, t) if heir is not None and heir.name == self.switch_to else None
             if self.calm_since(t) and (heir is None or self._is_able(heir, t)):
                 self.world.after(SLACK + self._round_trips(), self._check_release, t)
+
+    def _lock_end(self) -> float:
+        return self.held_from + self.world.base.lock_ttl_ms / self.world.store.rate
 
     def _holds(self, message: Message) -> bool:
         return self.holder is message.site and self.holder_life == message.life
@@ -274,7 +277,7 @@ class Judge:
 
     def _expect_takeover(self, holder: Site) -> None:
         """After the last renewal of a holder that something happened to."""
-        due = self.held_from + self.world.base.lock_ttl_ms / self.world.store.rate
+        due = self._lock_end()
         if due > self.world.t:
             self.world.at(due + SLACK + self._round_trips(), self._check_takeover, (holder, self.held_from))
 
