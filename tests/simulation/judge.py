@@ -165,12 +165,7 @@ class Judge:
 
     def on_executed(self, message: Message, reply: Reply) -> None:
         site, t, request = message.site, self.world.t, message.send.request
-        eligible = isinstance(reply, Renewed) or (isinstance(request, BEATS) and request.eligible)
-        in_doubt = isinstance(reply, Refused) and reply.why == "in doubt"
-        if eligible and not in_doubt and message.life == site.life and site.up:
-            self._on_ready(site)
-        elif isinstance(request, BEATS):
-            self.ready.pop(site.name, None)
+        self._on_beat(message, reply)
         if isinstance(reply, Granted):
             self._on_granted(site, message.life)
         elif isinstance(reply, Refused) and self._holds(message) and t < self._lock_end():
@@ -189,6 +184,17 @@ class Judge:
             if self.calm_since(t) and (heir is None or self._is_able(heir, t)):
                 self.world.after(SLACK + self._round_trips(), self._check_release, t)
 
+    def _on_beat(self, message: Message, reply: Reply) -> None:
+        site, request = message.site, message.send.request
+        eligible = isinstance(reply, Renewed) or (isinstance(request, BEATS) and request.eligible)
+        in_doubt = isinstance(reply, Refused) and reply.why == "in doubt"
+        if eligible and not in_doubt:
+            self.last_beat[site.name] = self.world.t  # it counts at the store, also when its sender is gone meanwhile
+        if eligible and not in_doubt and message.life == site.life and site.up:
+            self._on_ready(site)
+        elif isinstance(request, BEATS):
+            self.ready.pop(site.name, None)
+
     def _lock_end(self) -> float:
         return self.held_from + self.world.base.lock_ttl_ms / self.world.store.rate
 
@@ -201,7 +207,6 @@ class Judge:
         if life != site.life or t - last >= self.world.base.lock_ttl_ms:
             since = t
         self.ready[site.name] = (since, t, site.life)
-        self.last_beat[site.name] = t
         holder = self.holder
         if since == t and holder is not None and site.place < holder.place:
             self._expect_hand_back(site, holder)
