@@ -13,18 +13,16 @@ from rectbot.logs.engine.context import Context
 from rectbot.logs.engine.scan import Group, Scanned, plan, scan, split_stages
 from rectbot.logs.logql import ast
 from rectbot.logs.pipeline.build import build
-from rectbot.logs.pipeline.entry import Entry, Stage, with_metadata
+from rectbot.logs.pipeline.entry import Entry, Stage
 from rectbot.logs.store.index import Stream
-from rectbot.logs.store.levels import LABEL, detect
+from rectbot.logs.store.levels import entry_of
 from rectbot.logs.store.store import Store
 
 
 def entry_at(found: Scanned, index: int) -> Entry:
     """A line with all labels it has before any parser."""
-    line, metadata, stream = found.block.line(index), found.block.metadata.get(index), found.stream
-    labels = with_metadata(stream.labels, metadata)
-    labels.setdefault(LABEL, detect(stream.labels, metadata, line))
-    return Entry(found.block.times[index], line, labels, frozenset(labels))
+    block = found.block
+    return entry_of(found.stream.labels, block.metadata.get(index), block.times[index], block.line(index))
 
 
 def parted(found: Scanned, names: frozenset[str]) -> tuple[Scanned, Scanned]:

@@ -14,6 +14,7 @@ from rectbot.logs.logql.errors import QueryError
 from rectbot.logs.logql.regex import anchored
 from rectbot.logs.logql.validate import COMPARISONS, SET_OPERATORS
 from rectbot.logs.pipeline.functions import expand
+from rectbot.logs.pipeline.labels import COMPARE
 from rectbot.logs.store.store import Store
 
 Result = Series | float
@@ -46,14 +47,6 @@ ARITHMETIC: dict[str, Callable[[float, float], float]] = {
     "/": _divide,
     "%": _modulo,
     "^": _power,
-}
-COMPARE: dict[str, Callable[[float, float], bool]] = {
-    "==": operator.eq,
-    "!=": operator.ne,
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
 }
 
 

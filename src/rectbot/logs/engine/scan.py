@@ -7,13 +7,13 @@ evaluation: zstd and RE2 work without Python's lock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 from rectbot.logs.engine.context import Context
 from rectbot.logs.logql import ast
-from rectbot.logs.pipeline.labels import value_test
+from rectbot.logs.pipeline.labels import stream_test
 from rectbot.logs.pipeline.lines import LineFilter, line_filter, matching_lines
 from rectbot.logs.store.chunk import Block, merge
 from rectbot.logs.store.index import ChunkRef, Stream
@@ -32,12 +32,6 @@ class Scanned:
     stream: Stream
     block: Block
     indexes: Sequence[int]
-
-
-def stream_test(matchers: Iterable[ast.Matcher]) -> Callable[[dict[str, str]], bool]:
-    """Whether a stream's labels match all matchers."""
-    tests = [(matcher.name, value_test(matcher)) for matcher in matchers]
-    return lambda labels: all(test(labels.get(name, "")) for name, test in tests)
 
 
 def split_stages(stages: Sequence[ast.Stage]) -> tuple[list[LineFilter], Sequence[ast.Stage]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import ParseError
@@ -33,6 +33,12 @@ def value_test(matcher: ast.Matcher) -> Test:
         return lambda value: value != wanted
     search, positive = anchored(wanted).search, matcher.op == "=~"
     return lambda value: (search(value.encode(errors="surrogatepass")) is not None) == positive
+
+
+def stream_test(matchers: Iterable[ast.Matcher]) -> Callable[[dict[str, str]], bool]:
+    """Whether a stream's labels match all matchers."""
+    tests = [(matcher.name, value_test(matcher)) for matcher in matchers]
+    return lambda labels: all(test(labels.get(name, "")) for name, test in tests)
 
 
 def network_test(text: str) -> Callable[[str], bool]:

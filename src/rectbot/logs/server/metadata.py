@@ -8,12 +8,12 @@ from typing import Any
 
 from rectbot.logs.engine.context import Context
 from rectbot.logs.engine.logs import select
-from rectbot.logs.engine.scan import stream_test
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import ParseError, QueryError
 from rectbot.logs.logql.parse import parse, parse_selector
 from rectbot.logs.logql.units import parse_duration, parse_float, parse_size
 from rectbot.logs.pipeline.build import build
+from rectbot.logs.pipeline.labels import stream_test
 from rectbot.logs.server import params as read
 from rectbot.logs.server.params import Params
 from rectbot.logs.server.query import seconds

@@ -13,12 +13,13 @@ from aiohttp import WSMsgType, web
 
 from rectbot.logs.engine.context import Context
 from rectbot.logs.engine.logs import by_stream, entry_at, select
-from rectbot.logs.engine.scan import Scanned, stream_test
+from rectbot.logs.engine.scan import Scanned
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import QueryError
 from rectbot.logs.logql.parse import parse
 from rectbot.logs.pipeline.build import build
 from rectbot.logs.pipeline.entry import Entry
+from rectbot.logs.pipeline.labels import stream_test
 from rectbot.logs.server import params as read
 from rectbot.logs.store.index import ChunkRef, Stream
 from rectbot.logs.store.store import MovedError, Store

@@ -7,6 +7,7 @@ from operator import attrgetter
 
 import msgspec
 
+from rectbot.logs.pipeline.entry import Entry, with_metadata
 from rectbot.logs.pipeline.parsers import logfmt_pairs, two_objects
 
 LABEL = "detected_level"
@@ -101,3 +102,10 @@ def detect(labels: dict[str, str], metadata: dict[str, str] | None, line: bytes)
             if name in source:
                 return normalized(source[name])
     return detect_in_line(line)
+
+
+def entry_of(labels: dict[str, str], metadata: dict[str, str] | None, time: int, line: bytes) -> Entry:
+    """A line of a stream with these labels, with all labels that it has before any parser."""
+    found = with_metadata(labels, metadata)
+    found.setdefault(LABEL, detect(labels, metadata, line))
+    return Entry(time, line, found, frozenset(found))

@@ -12,12 +12,11 @@ from itertools import pairwise
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.parse import parse
 from rectbot.logs.pipeline.build import build
-from rectbot.logs.pipeline.entry import Entry, with_metadata
-from rectbot.logs.pipeline.labels import value_test
+from rectbot.logs.pipeline.labels import stream_test
 from rectbot.logs.store import chunk as chunks
 from rectbot.logs.store.database import Database
 from rectbot.logs.store.index import ChunkRef, Stream
-from rectbot.logs.store.levels import LABEL, detect
+from rectbot.logs.store.levels import entry_of
 from rectbot.logs.store.store import MovedError, Store
 
 log = logging.getLogger(__name__)
@@ -141,12 +140,7 @@ class Upkeep:
         number, query, first, last = row
         tree = parse(query)
         assert isinstance(tree, ast.Logs)
-        tests = [(matcher.name, value_test(matcher)) for matcher in tree.matchers]
-
-        def matches(labels: dict[str, str]) -> bool:
-            return all(test(labels.get(name, "")) for name, test in tests)
-
-        for stream, refs in list(self.store.index.select(matches, first, last + 1)):
+        for stream, refs in list(self.store.index.select(stream_test(tree.matchers), first, last + 1)):
             for ref in refs:
                 self._delete_lines(stream, ref, tree, first, last)
 
@@ -164,10 +158,7 @@ class Upkeep:
         kept: list[int] = []
         lines = block.lines()
         for index, line in enumerate(lines):
-            metadata = block.metadata.get(index)
-            labels = with_metadata(stream.labels, metadata)
-            labels.setdefault(LABEL, detect(stream.labels, metadata, line))
-            entry = Entry(block.times[index], line, labels, frozenset(labels))
+            entry = entry_of(stream.labels, block.metadata.get(index), block.times[index], line)
             if not (first <= entry.time <= last and all(stage(entry) for stage in stages)):
                 kept.append(index)
         if len(kept) == len(lines):
