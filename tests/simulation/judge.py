@@ -186,11 +186,11 @@ class Judge:
 
     def _on_beat(self, message: Message, reply: Reply) -> None:
         site, request = message.site, message.send.request
-        eligible = isinstance(reply, Renewed) or (isinstance(request, BEATS) and request.eligible)
         in_doubt = isinstance(reply, Refused) and reply.why == "in doubt"
-        if eligible and not in_doubt:
+        eligible = isinstance(reply, Renewed) or (isinstance(request, BEATS) and request.eligible and not in_doubt)
+        if eligible:
             self.last_beat[site.name] = self.world.t  # it counts at the store, also when its sender is gone meanwhile
-        if eligible and not in_doubt and message.life == site.life and site.up:
+        if eligible and message.life == site.life and site.up:
             self._on_ready(site)
         elif isinstance(request, BEATS):
             self.ready.pop(site.name, None)

@@ -13,7 +13,7 @@ from rectbot.console.board import RANGES
 from rectbot.console.panels.ask import View
 from rectbot.console.visit import Choice, Visit, button
 from rectbot.console.widgets import MAX_LINES, Lines, log_lines
-from rectbot.dashboards.model import Variable, seconds
+from rectbot.dashboards.model import Variable, chosen_pattern, quoted_inside, seconds
 from rectbot.errors import RectbotError
 from rectbot.logs.client.query import Entry
 
@@ -63,10 +63,10 @@ class LogPage:
     def _composed(self) -> str:
         """The query for what is chosen; without a choice, of every bot and part."""
         chosen = {name: select.value for name, select in (*self._labels.items(), ("level", self._level))}
-        matchers = [f'{name}=~"{"|".join(map(_escaped, values))}"' for name, values in chosen.items() if values]
+        matchers = [f'{name}=~"{chosen_pattern(values)}"' for name, values in chosen.items() if values]
         matchers = matchers or ['job=~".+"']
-        text = self._text.value or ""
-        return f"{{{', '.join(matchers)}}}" + (f" |= {_quoted(text)}" if text else "")
+        text = (self._text.value or "").replace("\n", " ")
+        return f"{{{', '.join(matchers)}}}" + (f' |= "{quoted_inside(text)}"' if text else "")
 
     async def _compose(self) -> None:
         self._query.set_value(self._composed())
@@ -130,14 +130,3 @@ class LogPage:
 
 def _known_range(text: str) -> str:
     return text if text in RANGES else "1h"
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
-    return f'"{escaped}"'
-
-
-def _escaped(value: str) -> str:
-    """A value inside a regular expression inside a string."""
-    special = "".join(f"\\{letter}" if letter in r"\^$.*+?()[]{}|" else letter for letter in value)
-    return special.replace("\\", "\\\\").replace('"', '\\"')

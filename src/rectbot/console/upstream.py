@@ -27,7 +27,7 @@ class Shared:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._answers: dict[Hashable, tuple[float, asyncio.Task[Any]]] = {}
+        self._answers: dict[Hashable, tuple[float, asyncio.Future[Any]]] = {}
 
     async def get(self, question: Hashable, seconds: float, ask: Callable[[], Awaitable[Any]]) -> Any:
         """The answer, not older than `seconds`; failures raise again for a moment."""
@@ -37,18 +37,13 @@ class Shared:
             self._answers = {key: entry for key, entry in self._answers.items() if entry[0] > now}
             while len(self._answers) >= _KEPT:
                 del self._answers[next(iter(self._answers))]
-            task: asyncio.Task[Any] = asyncio.ensure_future(_run(ask))
-            kept = self._answers[question] = (now + seconds, task)
+            kept = self._answers[question] = (now + seconds, asyncio.ensure_future(ask()))
         try:
             return await asyncio.shield(kept[1])
         except RectbotError:
             if self._answers.get(question) == kept:
                 self._answers[question] = (min(kept[0], self._clock() + _FAILURE_SECONDS), kept[1])
             raise
-
-
-async def _run(ask: Callable[[], Awaitable[Any]]) -> Any:
-    return await ask()
 
 
 class Upstream:

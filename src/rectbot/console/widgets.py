@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import orjson
 from nicegui.element import Element
 
 from rectbot.failover.events import Event
+from rectbot.logs.client.fields import json_object
 from rectbot.logs.client.query import Entry
 
 Line = dict[str, Any]
@@ -94,12 +94,11 @@ def log_lines(entries: Iterable[Entry]) -> list[Line]:
 
 
 def _message(text: str) -> tuple[str, list[tuple[str, str]]]:
-    try:
-        fields: dict[str, object] = json.loads(text) if text.startswith("{") else {}
-        message = fields.pop("msg")
-    except (ValueError, KeyError):
+    fields = json_object(text)
+    if fields is None or "msg" not in fields:
         return text, []
-    return str(message), [(name, str(value)) for name, value in fields.items()]
+    message = str(fields.pop("msg"))
+    return message, [(name, str(value)) for name, value in fields.items()]
 
 
 def event_lines(events: Iterable[Event], meaning: Any) -> list[Line]:

@@ -105,16 +105,16 @@ def _all() -> d.VariableOption:
 
 def _links(uid: str) -> list[builder.Builder[d.DashboardLink]]:
     """To the other three, with the time and the site that is looked at."""
-    keep = "" if uid == "rectbot-xserver-host" else "?${site:queryparam}"
-    others = [(other, title) for other, title in TITLES.items() if other != uid]
+    without_site = "rectbot-xserver-host"
     return [
         dashboard.DashboardLink(title.removeprefix("rectbot: "))
         .type(d.DashboardLinkType.LINK)
-        .url(f"/d/{other}{'' if other == 'rectbot-xserver-host' else keep}")
+        .url(f"/d/{other}" + ("" if without_site in (uid, other) else "?${site:queryparam}"))
         .icon("dashboard")
         .tooltip(title)
         .keep_time(True)
-        for other, title in others
+        for other, title in TITLES.items()
+        if other != uid
     ]
 
 

@@ -171,11 +171,16 @@ def _written(variable: Variable, chosen: Sequence[str] | None, style: str) -> st
         return variable.all_value or ""
     if style not in ("prometheus", "loki") or not variable.multi:
         return ",".join(chosen)
-    escaped = [_string(re.sub(r"[\\^$.*+?()\[\]{}|]", r"\\\g<0>", word)) for word in chosen]
+    return chosen_pattern(chosen)
+
+
+def chosen_pattern(words: Sequence[str]) -> str:
+    """A regular expression that matches these words and no other, as it stands between quotes."""
+    escaped = [quoted_inside(re.sub(r"[\\^$.*+?()\[\]{}|]", r"\\\g<0>", word)) for word in words]
     return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 
 
-def _string(text: str) -> str:
+def quoted_inside(text: str) -> str:
     """As it stands between the quotes of a string in PromQL or LogQL."""
     return text.replace("\\", "\\\\").replace('"', '\\"')
 

@@ -15,7 +15,7 @@ from typing import Any
 from rectbot.console.panels.fields import number
 from rectbot.console.upstream import Upstream
 from rectbot.dashboards.model import Values, Variable, Window, interpolate, legend, step_of
-from rectbot.logs.client.query import Entry
+from rectbot.logs.client.query import Entry, entries
 
 POINTS = 240
 QUANTUM_SECONDS = 5.0  # who asks within it asks for the same time, and gets the same answer
@@ -112,11 +112,7 @@ class Asker:
             "direction": "backward",
         }
         answer = await self._servers["loki"].get("/loki/api/v1/query_range", params, seconds)
-        return [
-            Entry(int(moment), stream["stream"], text)
-            for stream in answer["data"]["result"]
-            for moment, text, *_ in stream.get("values", ())
-        ]
+        return entries(answer["data"]["result"])
 
     async def annotations(self, dashboard: Mapping[str, Any], view: View, step: float) -> list[tuple[float, str, str]]:
         """Events to mark in charts: moment in milliseconds, text, colour."""

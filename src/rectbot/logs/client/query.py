@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import urllib3
@@ -23,6 +23,13 @@ class Entry(NamedTuple):
     time: int
     labels: dict[str, str]
     text: str
+
+
+def entries(streams: Iterable[Mapping[str, Any]]) -> list[Entry]:
+    """The lines of Loki's streams, in the order given."""
+    return [
+        Entry(int(time), stream["stream"], text) for stream in streams for time, text, *_ in stream.get("values", ())
+    ]
 
 
 class Sample(NamedTuple):
@@ -86,7 +93,7 @@ class QueryClient:
         size = PAGE if limit is None else min(PAGE, limit)
         seen: list[Entry] = []
         while True:
-            page = sorted(_entries(data), key=lambda entry: entry.time, reverse=not forward)
+            page = sorted(entries(data["result"]), key=lambda entry: entry.time, reverse=not forward)
             fresh = [entry for entry in page if entry not in seen]
             yield from fresh[:limit]
             limit = None if limit is None else limit - len(fresh)
@@ -97,12 +104,6 @@ class QueryClient:
             size = len(seen) + (PAGE if limit is None else min(PAGE, limit))
             start, end = (edge, end) if forward else (start, edge + 1)
             data = self.ask(query, Range(start, end), size, forward=forward)
-
-
-def _entries(data: dict[str, Any]) -> Iterator[Entry]:
-    for stream in data["result"]:
-        for time, text, *_ in stream["values"]:
-            yield Entry(int(time), stream["stream"], text)
 
 
 def _samples(data: dict[str, Any]) -> list[Sample]:

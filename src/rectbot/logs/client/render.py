@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
+from rectbot.logs.client.fields import json_object
 from rectbot.logs.client.query import Entry, Sample
-from rectbot.logs.ship.lines import json_object
 
 _COLOURS = {"trace": "bright_black", "debug": "blue", "info": "green", "warn": "yellow", "error": "red"}
 _SEVERE = {"critical", "fatal"}

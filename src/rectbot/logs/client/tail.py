@@ -10,7 +10,7 @@ from typing import Any
 import aiohttp
 
 from rectbot.errors import ConfigError, RectbotError
-from rectbot.logs.client.query import Entry
+from rectbot.logs.client.query import Entry, entries
 from rectbot.logs.client.target import Target
 
 TAIL_PATH = "/loki/api/v1/tail"
@@ -60,12 +60,7 @@ def _entries(message: aiohttp.WSMessage, say: Callable[[str], None]) -> list[Ent
         raise RectbotError("the answer is not Loki's; is it Loki that listens there?") from None
     if dropped := frame.get("dropped_entries"):
         say(f"{len(dropped)} lines came too fast, and were left out")
-    entries = [
-        Entry(int(time), stream["stream"], text)
-        for stream in frame.get("streams") or []
-        for time, text, *_ in stream["values"]
-    ]
-    return sorted(entries, key=lambda entry: entry.time)
+    return sorted(entries(frame.get("streams") or []), key=lambda entry: entry.time)
 
 
 def _refused(target: Target, error: aiohttp.WSServerHandshakeError) -> RectbotError:

@@ -9,7 +9,8 @@ import re
 from datetime import datetime
 from typing import Any
 
-from rectbot.logs.ship.lines import json_object, level_name
+from rectbot.logs.client.fields import json_object
+from rectbot.logs.ship.lines import level_name
 
 _LEVEL_FIELDS = ("level", "severity", "lvl", "levelname", "log.level")
 _TIME_FIELDS = ("time", "timestamp", "ts", "@timestamp", "datetime")

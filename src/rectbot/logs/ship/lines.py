@@ -72,14 +72,3 @@ def _dumps(fields: dict[str, Any]) -> str:
 def _cut(text: str) -> str:
     excess = len(text) - MAX_TEXT
     return text if excess <= 0 else f"{text[:MAX_TEXT]}... ({excess} characters more)"
-
-
-def json_object(text: str) -> dict[str, Any] | None:
-    """The fields of a line that is one JSON object; None for any other line."""
-    if not text.startswith("{"):
-        return None
-    try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return fields if isinstance(fields, dict) else None
