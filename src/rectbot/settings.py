@@ -135,6 +135,11 @@ class Settings(BaseSettings):
 KNOWN = frozenset(name.upper() for name in Settings.model_fields)
 
 
+def reachable(bind: str) -> str:
+    """Where this machine reaches what listens on `bind`."""
+    return "127.0.0.1" if bind == "0.0.0.0" else bind  # noqa: S104 - everywhere, so here too
+
+
 def find_home() -> Path:
     """The project folder.
 

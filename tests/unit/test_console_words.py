@@ -6,12 +6,13 @@ import json
 import re
 import string
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from rectbot.console.acts import Act, consequence
 from rectbot.console.words import LANGUAGES, Words, choose
-from rectbot.failover.events import MEANINGS, Hold, Leader, Site, Snapshot
+from rectbot.failover.events import MEANINGS, Hold, Leader, Site, SiteState, Snapshot
 
 CONSOLE = Path(__file__).resolve().parents[2] / "src/rectbot/console"
 CATALOGUE: dict[str, dict[str, str]] = json.loads((CONSOLE / "words.json").read_text(encoding="utf-8"))
@@ -40,6 +41,22 @@ def test_every_key_in_the_code_is_in_the_catalogue() -> None:
     for path in CONSOLE.rglob("*.py"):
         for key in re.findall(r'words\(\s*f?"([a-z]+\.[a-z.]+)"', path.read_text(encoding="utf-8")):
             assert key in CATALOGUE, f"{path.name}: {key}"
+
+
+def test_every_key_in_the_catalogue_is_in_the_code() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in CONSOLE.rglob("*.py"))
+    made = tuple(re.findall(r'\(f"([a-z]+\.[a-z.]*)\{', code))  # the beginnings of keys that are put together
+    unused = [
+        key for key in CATALOGUE if not re.search(rf'["\']{re.escape(key)}["\']', code) and not key.startswith(made)
+    ]
+    assert not unused
+
+
+def test_every_state_of_a_site_has_a_name_and_a_colour() -> None:
+    colours = (CONSOLE / "static/console.css").read_text(encoding="utf-8")
+    for state in (*get_args(SiteState), "unknown"):
+        assert f"state.{state}" in CATALOGUE
+        assert f".state.{state}" in colours or state == "unknown"
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from datetime import datetime, timedelta
 
 from nicegui import ui
 
-from rectbot.console.acts import MAX_WHY, NotAllowed, allow, by, clean
+from rectbot.console.acts import allow, by, clean
 from rectbot.console.alerts import Alert
-from rectbot.console.confirm import HOURS
+from rectbot.console.confirm import HOURS, Question, ask, say_refused
 from rectbot.console.live import Now
-from rectbot.console.visit import Visit, button, heading
+from rectbot.console.visit import Visit, button
 from rectbot.errors import RectbotError
 
 
@@ -57,21 +57,12 @@ class AlertList:
 
     def _ask(self, alert: Alert) -> None:
         words = self._words
-        self._dialog.clear()
-        with self._dialog, ui.element("div").classes("dialogue").props("role=alertdialog"):
-            heading(f"{words('alert.silence')}: {alert.name}", 2)
-            ui.label(words("alert.silence.what")).classes("consequence")
-            hours = ui.select(HOURS, value=2, label=words("alert.for")).props("dense outlined options-dense")
-            why = ui.input(words("act.why")).props(f"maxlength={MAX_WHY} dense outlined")
-            with ui.element("div").classes("acts"):
-                button(words("act.cancel")).on_click(self._dialog.close).props("autofocus")
 
-                async def go() -> None:
-                    self._dialog.close()
-                    await self._silence(alert, timedelta(hours=hours.value or 2), why.value or "")
+        async def go(hours: float, why: str) -> None:
+            await self._silence(alert, timedelta(hours=hours), why)
 
-                button(words("act.go")).on_click(go).classes("danger")
-        self._dialog.open()
+        title = f"{words('alert.silence')}: {alert.name}"
+        ask(self._dialog, words, Question(title, words("alert.silence.what"), HOURS, hours=2), go)
 
     async def _silence(self, alert: Alert, duration: timedelta, why: str) -> None:
         visit = self._visit
@@ -79,7 +70,7 @@ class AlertList:
             allow(visit.auth, visit.session)
             await visit.desk.alerts.silence(alert, duration, by(visit.session), clean(why) or "-")
         except RectbotError as error:
-            self._refused(error)
+            say_refused(self._words, error)
         else:
             ui.notify(self._words("alert.done", name=alert.name), type="positive")
 
@@ -89,10 +80,6 @@ class AlertList:
             allow(visit.auth, visit.session)
             await visit.desk.alerts.unsilence(alert)
         except RectbotError as error:
-            self._refused(error)
+            say_refused(self._words, error)
         else:
             ui.notify(self._words("alert.undone", name=alert.name), type="positive")
-
-    def _refused(self, error: RectbotError) -> None:
-        text = self._words("act.refused") if isinstance(error, NotAllowed) else self._words("act.failed", error=error)
-        ui.notify(text, type="negative", multi_line=True)

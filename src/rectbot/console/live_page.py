@@ -25,6 +25,7 @@ class LivePage:
         self._now = now
         self._confirm = Confirm(visit, lambda: self._now.snapshot)
         self._events_shown: tuple[object, ...] = ()
+        self._longest = 0.0  # seconds that a lease had left: the whole of the bar
 
     def build(self) -> None:
         """The elements, with what is known now; then they follow the state for as long as the page is open."""
@@ -86,7 +87,7 @@ class LivePage:
         self._epoch.set_text(words("live.epoch", epoch=snapshot.epoch) if snapshot else "")
         self._since.set_text(f"{words('live.since')} {_moment(leader.since)}" if leader else "")
         left = leader.lease_remaining_ms / 1000 if leader else None
-        self._longest = max(getattr(self, "_longest", 0.0), left or 0.0)
+        self._longest = max(self._longest, left or 0.0)
         self._lease.show(left, self._longest or None)
         self._orders.set_text("\n".join(self._orders_of(snapshot)) if snapshot else "")
         self._logins.set_text(words("live.logins", left=snapshot.logins_left) if snapshot else "")
@@ -105,8 +106,8 @@ class LivePage:
             found.append(words(key, site=snapshot.hold.site, why=snapshot.hold.why))
         if snapshot.switch_to:
             found.append(words("live.switching", site=snapshot.switch_to))
-        if snapshot.pinned and snapshot.pinned != self._visit.desk.config.priority[0]:
-            found.append(words("live.pinned", site=snapshot.pinned))
+        if pinned := snapshot.pin_against(self._visit.desk.config.priority):
+            found.append(words("live.pinned", site=pinned))
         return found
 
     def _toggle_hold(self) -> None:
@@ -150,10 +151,10 @@ class SiteCard:
         """The site as it is now."""
         words, name = self._words, self._name
         site = snapshot.sites.get(name) if snapshot else None
-        state, values = state_of(snapshot, name)
-        self._state.set_text(words(f"state.{state}", **values))
+        state = snapshot.state_of(name) if snapshot else "unknown"
+        self._state.set_text(words(f"state.{state}", seconds=round(site.damped_s) if site else 0))
         self._state.classes(replace=f"state {state}")
-        self._hint.set_text(words("state.silent.hint") if state == "silent" and snapshot else "")
+        self._hint.set_text(words("state.silent.hint") if state in ("silent", "absent") else "")
         self._beat.show(site.heartbeat_age_s if site else None)
         self._drained = snapshot is not None and name in snapshot.drained
         if self._page.visit.may_act:
@@ -183,20 +184,6 @@ class PushList:
                     ui.label(job)
                     self._jobs[job] = Ticker(limit=180)
             self._jobs[job].show(max(0.0, time.time() - then))
-
-
-def state_of(snapshot: Snapshot | None, name: str) -> tuple[str, dict[str, object]]:
-    """The state's name in the catalogue, and what its text needs."""
-    site = snapshot.sites.get(name) if snapshot else None
-    if snapshot is None or site is None:
-        return ("drained" if snapshot and name in snapshot.drained else "silent"), {}
-    if snapshot.leader is not None and snapshot.leader.site == name:
-        return ("leads" if site.serving else "starting"), {}
-    if name in snapshot.drained:
-        return "drained", {}
-    if site.eligible:
-        return ("damped", {"seconds": round(site.damped_s)}) if site.damped_s else ("standby", {})
-    return ("out" if site.waits == "ineligible" else "silent"), {}
 
 
 def _moment(iso: str) -> str:

@@ -21,7 +21,7 @@ from rectbot.errors import RectbotError
 from rectbot.failover.endpoint import Endpoint
 from rectbot.failover.resp import Connection, Disconnected, ServerError
 from rectbot.failover.wiring import open_observer
-from rectbot.settings import BASE_PORTS, Settings
+from rectbot.settings import BASE_PORTS, Settings, reachable
 from rectbot.stack.components import console_port
 from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import Supervisor
@@ -95,9 +95,8 @@ class Subject:
     @property
     def console_url(self) -> str:
         """Where the console answers on this host."""
-        bind = self.settings.console_bind
-        here = self.engine is Engine.COMPOSE or bind == "0.0.0.0"  # noqa: S104 - everywhere, so here too
-        return f"http://{'127.0.0.1' if here else bind}:{self.console_port}"
+        host = "127.0.0.1" if self.engine is Engine.COMPOSE else reachable(self.settings.console_bind)
+        return f"http://{host}:{self.console_port}"
 
     def get(self, url: str, headers: dict[str, str] | None = None) -> urllib3.BaseHTTPResponse:
         """A GET. Raises RectbotError, without the path, when nothing answers: it may hold a secret."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from rectbot.errors import ConfigError
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.events import MEANINGS, Event, Snapshot
+from rectbot.failover.events import MEANINGS, Event, SiteState, Snapshot
 from rectbot.failover.messages import Command
 from rectbot.failover.operator import follow_switch, perform
 from rectbot.failover.store import LeaseStore
@@ -36,6 +36,13 @@ _WAS_SO = {
     "unhold": "there was no hold",
     "drain": "{site} was drained already",
     "undrain": "{site} was not drained",
+}
+_STATES: dict[SiteState, str] = {
+    "leads": "leads",
+    "starting": "leads, and does not serve (yet)",
+    "out": "sits out after a failure, or is stopping",
+    "silent": "silent",
+    "absent": "not running, or cut off from Redis",
 }
 
 
@@ -140,7 +147,7 @@ def describe(snapshot: Snapshot, priority: tuple[str, ...]) -> Iterator[str]:
             f"waiting   nobody is granted the lead for {snapshot.suspended_ms / 1000:.1f} s:"
             " the store may have lost its memory, and a lease with it"
         )
-    yield from orders(snapshot)
+    yield from orders(snapshot, priority)
     again = f"; the next one in {_duration(snapshot.next_login_s)}" if snapshot.next_login_s else ""
     yield f"logins    {snapshot.logins_left} left at once{again}"
     yield f"{'site':<12}{'heartbeat':<14}state"
@@ -150,7 +157,7 @@ def describe(snapshot: Snapshot, priority: tuple[str, ...]) -> Iterator[str]:
         yield f"{name:<12}{age:<14}{site_state(snapshot, name)}"
 
 
-def orders(snapshot: Snapshot) -> Iterator[str]:
+def orders(snapshot: Snapshot, priority: tuple[str, ...]) -> Iterator[str]:
     """What operators have ordered and what of it is under way, a line each."""
     if snapshot.hold is not None:
         until = (
@@ -160,25 +167,20 @@ def orders(snapshot: Snapshot) -> Iterator[str]:
         yield f"hold      {who} may lead, {until} ({snapshot.hold.why})"
     if snapshot.switch_to:
         yield f"switch    to {snapshot.switch_to}, under way"
-    site = snapshot.sites.get(snapshot.pinned)
-    if snapshot.pinned and not (site and site.priority == 0):  # from whom should the first one keep it?
-        yield f"pinned    {snapshot.pinned} keeps the lead from preferred sites: an operator switched to it"
+    if pinned := snapshot.pin_against(priority):
+        yield f"pinned    {pinned} keeps the lead from preferred sites: an operator switched to it"
 
 
 def site_state(snapshot: Snapshot, name: str) -> str:
     """What a site does, and why it does not lead."""
-    site = snapshot.sites.get(name)
-    if site is None:
-        return snapshot.drained.get(name, "") or "not running, or cut off from Redis"
-    if snapshot.leader is not None and snapshot.leader.site == name:
-        return "leads" + ("" if site.serving else ", and does not serve (yet)")
-    if name in snapshot.drained:
+    state, site = snapshot.state_of(name), snapshot.sites.get(name)
+    if state == "drained":
         return snapshot.drained[name]
-    if site.eligible:
-        damped = f", damped for {_duration(site.damped_s)} after {site.losses} losses" if site.damped_s else ""
-        waits = f", waits: {site.waits}" if site.waits not in ("", "held") else ""
-        return f"stands by{damped}{waits}"
-    return "sits out after a failure, or is stopping" if site.waits == "ineligible" else "silent"
+    if site is None or state not in ("standby", "damped"):
+        return _STATES[state]
+    damped = f", damped for {_duration(site.damped_s)} after {site.losses} losses" if site.damped_s else ""
+    waits = f", waits: {site.waits}" if site.waits not in ("", "held") else ""
+    return f"stands by{damped}{waits}"
 
 
 def describe_event(event: Event) -> str:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
+
+SiteState = Literal["leads", "starting", "standby", "damped", "drained", "out", "silent", "absent"]
+"""A leader leads once its workload serves. An absent site has no heartbeat, a silent one an old one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +66,23 @@ class Snapshot:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def state_of(self, name: str) -> SiteState:
+        """What a site does, or why it does not lead."""
+        site = self.sites.get(name)
+        if site is None:
+            return "drained" if name in self.drained else "absent"
+        if self.leader is not None and self.leader.site == name:
+            return "leads" if site.serving else "starting"
+        if name in self.drained:
+            return "drained"
+        if site.eligible:
+            return "damped" if site.damped_s else "standby"
+        return "out" if site.waits == "ineligible" else "silent"
+
+    def pin_against(self, priority: tuple[str, ...]) -> str:
+        """The site that keeps the lead from preferred ones; empty: none, or the first, which has nobody above it."""
+        return self.pinned if self.pinned != priority[0] else ""
 
 
 @dataclass(frozen=True, slots=True)

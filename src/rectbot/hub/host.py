@@ -9,7 +9,7 @@ import psutil
 from cryptography import x509
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
-from rectbot.settings import Settings
+from rectbot.settings import Settings, reachable
 
 TIMEOUT_SECONDS = 2.0
 # The certificate is looked at, not trusted. Made once: a default context would read all authorities, at each scrape.
@@ -58,5 +58,4 @@ def push_proxy_address(settings: Settings) -> tuple[str, int]:
     if settings.push_proxy_address is not None:
         host, _, port = settings.push_proxy_address.rpartition(":")
         return host, int(port)
-    host = "127.0.0.1" if settings.push_proxy_bind == "0.0.0.0" else settings.push_proxy_bind  # noqa: S104
-    return host, settings.port("push-proxy")
+    return reachable(settings.push_proxy_bind), settings.port("push-proxy")

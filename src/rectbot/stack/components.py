@@ -11,7 +11,7 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rectbot.settings import Settings
+from rectbot.settings import Settings, reachable
 from rectbot.stack import grafana
 from rectbot.stack.layout import Layout
 from rectbot.stack.servers import find_server, has_grafana
@@ -151,8 +151,8 @@ def _hub(settings: Settings) -> list[Component]:
     port = console_port(settings)
     program = Program("hub", (*RECTBOT, "hub", "serve"), {"CONSOLE_PORT": str(port)})
     metrics = Component(program, f"http://127.0.0.1:{settings.port('hub')}")
-    host = "127.0.0.1" if settings.console_bind == "0.0.0.0" else settings.console_bind  # noqa: S104
-    return [metrics, Component(program, f"http://{host}:{port}", also="console")] if port else [metrics]
+    page = Component(program, f"http://{reachable(settings.console_bind)}:{port}", also="console")
+    return [metrics, page] if port else [metrics]
 
 
 def console_port(settings: Settings) -> int:

@@ -99,7 +99,7 @@ class Observer:
             part.name: {"engine": ENGINE, "healthy": ok, "address": part.address}
             for part, ok in zip(self.parts, health, strict=True)
         }
-        ordered = list(orders(snapshot)) if snapshot is not None else []
+        ordered = list(orders(snapshot, self.settings.failover_priority)) if snapshot is not None else []
         return Status(_leader(snapshot), sites, push, alerts, parts, ordered, events)
 
     async def healthy(self, part: Component, facts: Facts) -> bool:
