@@ -10,10 +10,12 @@ import pytest
 from lease_sites import Server, Site, Sites, sites_on
 from rectbot.failover.messages import (
     Accepted,
+    Campaign,
     Command,
     Declined,
     Granted,
     Logins,
+    Lost,
     Outcome,
     Refused,
     Release,
@@ -316,6 +318,15 @@ async def test_logins_under_a_lease_count_and_the_services_own_limit_rules(site:
     snapshot = await a.store.snapshot()
     assert snapshot.logins_left == 38
     assert snapshot.counts["login:a"] == 7
+
+
+async def test_logins_are_counted_also_from_who_has_lost_the_lock(site: Sites) -> None:
+    a = site("a")
+    epoch = await a.win()
+    assert isinstance(await a.ask(Renew(epoch + 1, Logins(2))), Lost)
+    await a.ask(Release(epoch + 1, "test", logins=Logins(3)))
+    await a.ask(Campaign(True, 0, Logins(4)))
+    assert (await a.store.snapshot()).counts["login:a"] == 1 + 2 + 3 + 4 + 1, "the first and the last with a grant"
 
 
 async def test_the_lead_is_not_moved_when_the_next_site_could_not_log_in(site: Sites) -> None:

@@ -119,7 +119,7 @@ class Walk:
         logins = Logins(rng.randrange(3), rng.choice((None, None, 100, 5)))
         kind = rng.choice(("campaign", "campaign", "campaign", "renew", "renew", "release"))
         if kind == "campaign":
-            return Campaign(rng.random() < 0.85, rng.choice((0, epoch)))
+            return Campaign(rng.random() < 0.85, rng.choice((0, epoch)), logins)
         if kind == "renew":
             return Renew(epoch, logins)
         to = rng.choice(("", "", "", "", *NAMES))

@@ -3,9 +3,9 @@
 It keeps books of its own on who holds the lock, which site stands ready since when, who lost the lead how often, and
 which disturbance may excuse what. It never reads the state of a protocol or of a table.
 
-I1 (one session), I4 (few logins), I5 (who fails gives up the lead, and sits out) and I6 (epochs) hold always. I2
-(priority) and I3 (liveness) are promises for a world in which messages arrive: each is checked when it is due, unless
-something was disturbed meanwhile.
+I1 (one session), I4 (few logins, within the budget), I5 (who fails gives up the lead, and sits out) and I6 (epochs)
+hold always. I2 (priority) and I3 (liveness) are promises for a world in which messages arrive: each is checked when it
+is due, unless something was disturbed meanwhile.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ class Judge:
         self.heir: tuple[Site, float] | None = None  # to whom an operator moves the lead, and since when
         self.memory_lost = False  # the store may have forgotten a grant
         self.switch_to = ""  # the last that an operator wanted
-        self.operated = False  # an operator has changed the rules
+        self.bent = False  # by an operator, or by a budget that is all but spent: others may lead than usual
+        self.logins = 0  # paid for with a grant, and under a lease
+        self.untold: dict[str, list[int]] = {}  # of them, those that no request could tell of yet: the last one before
+        self.allowed = float(world.base.login_burst)
         self.drained: set[str] = set()
 
     def violated(self, invariant: str, text: str) -> None:
@@ -85,7 +88,7 @@ class Judge:
         return (
             self.storms == 0
             and self.last_edge < t - 1.1 * ttl
-            and not self.operated
+            and not self.bent
             and all(self.site_edge.get(site.name, -1e9) < t for site in sites)
         )
 
@@ -121,7 +124,28 @@ class Judge:
 
     def on_down(self, site: Site) -> None:
         self.ready.pop(site.name, None)
+        self.allowed += len(self.untold.pop(site.name, ()))  # nobody can tell of them any more
         self.disturbed(site)
+
+    def on_login(self, site: Site) -> None:
+        """A login under a lease, beside the first."""
+        self.untold.setdefault(site.name, []).append(site.sent)
+        self._spend(self._unknown() - len(self.untold[site.name]))
+
+    def on_memory_lost(self) -> None:
+        """The store may forget what was spent: an older copy all of it, an empty table takes all but ten for spent."""
+        self.memory_lost = True
+        self.drained.clear()
+        self.allowed += max(10, self.logins)
+
+    def _unknown(self) -> int:
+        return sum(map(len, self.untold.values()))
+
+    def _spend(self, unknown: int) -> None:
+        """I4: of the logins but those that nobody could tell of, because a leader was cut off."""
+        self.logins += 1
+        if self.logins - unknown > self.allowed:
+            self.violated("I4", f"{self.logins} logins, {unknown} of them untold, and room for {self.allowed:.2f}")
 
     def on_start(self, site: Site) -> None:
         t = self.world.t
@@ -166,6 +190,9 @@ class Judge:
     def on_executed(self, message: Message, reply: Reply) -> None:
         site, t, request = message.site, self.world.t, message.send.request
         self._on_beat(message, reply)
+        if site.name in self.untold and message.life == site.life:
+            self.untold[site.name] = [number for number in self.untold[site.name] if number >= message.send.id]
+            self.allowed = max(self.allowed, self.logins - self._unknown())
         if isinstance(reply, Granted):
             self._on_granted(site, message.life)
         elif isinstance(reply, Refused) and self._holds(message) and t < self._lock_end():
@@ -215,9 +242,10 @@ class Judge:
         if site.name in self.drained:
             self.violated("drain", f"{site} is granted the lock though it is drained")
         self._check_heir(site)
-        if not self.operated:
+        if not self.bent:
             self._check_damping(site)
             self._check_priority(site)
+        self._spend(self._unknown())
         if self.holder is not None and (self.holder is not site or self.holder_life != life):
             self._on_loss(self.holder)
         self.holder, self.holder_life, self.held_from = site, life, self.world.t

@@ -157,6 +157,12 @@ class Faults:
 
         self._during(lasts * 2, site, end, "its workload does not stop when told")
 
+    def reconnect(self, lasts: float) -> None:
+        site, times = self.site(), self.rng.choice((1, 2, 3))
+        self.world.judge.disturbed(site)
+        for _ in range(times):
+            self.world.after(lasts * self.rng.random(), lambda _: site.reconnect())
+
     def store_restart(self, lasts: float) -> None:
         self._store_down(lasts, self.world.store.table, "restarts with its data")
 
@@ -174,8 +180,7 @@ class Faults:
 
         def end() -> None:
             if store.table is not table:  # also when another fault has ended meanwhile, and something was written since
-                judge.memory_lost = True
-                judge.drained.clear()
+                judge.on_memory_lost()
             store.restart(table)
 
         self._during(lasts, None, end, what)
@@ -202,6 +207,7 @@ class Faults:
         step = sign * self.rng.choice((20, 200, 900, 3_000, 100_000))
         self.world.store.base += step
         self.world.judge.disturbed()
+        self.world.judge.allowed += max(0, step) / self.world.base.login_ms
         if self.world.trace:
             self.world.say("store", f"its clock is set by {step} ms")
 
@@ -212,7 +218,7 @@ class Faults:
         site = rng.choice(world.sites)
         act = rng.choice(ACTS)
         judge.disturbed()
-        judge.operated = True
+        judge.bent = True
         outcome = self._command(Command(act, "eve", "", site.name, int(lasts)))
         judge.switch_to = site.name if act == "switch" and isinstance(outcome, Accepted) else ""
         if act == "drain":
@@ -248,6 +254,7 @@ WEIGHTS = {
     Faults.storm: 4,
     Faults.sicken: 2,
     Faults.hang: 2,
+    Faults.reconnect: 1,
     Faults.store_restart: 2,
     Faults.store_loses_all: 2,
     Faults.store_promotion: 2,
@@ -273,6 +280,10 @@ def build(seed: int, *, trace: bool = False, **changes: Any) -> tuple[World, flo
         world.at(rng.random() * 30, site.boot)
     faults = Faults(world)
     horizon = rng.choice((1.15, 1.15, 1.6, 2.3)) * TTL
+    if rng.random() < 0.06:
+        _spend_budget(world, rng.choice((0, 1, 1, 2, 3)))
+        for _ in range(3):
+            world.at(rng.uniform(0.1, 0.9) * horizon, faults.reconnect, 0.2 * TTL)
     strikes = rng.choice((1, 1, 2, 2, 3, 4))
     for _ in range(strikes):
         world.at(rng.random() * 0.8 * horizon, faults.strike)
@@ -282,6 +293,13 @@ def build(seed: int, *, trace: bool = False, **changes: Any) -> tuple[World, flo
         faults.storm(horizon * rng.random())
     world.tail = rng.random() < 0.06
     return world, horizon
+
+
+def _spend_budget(world: World, left: int) -> None:
+    """So many logins are left of the last 24 hours, and none comes back before the schedule is over."""
+    base, store = world.base, world.store
+    store.table.owed_until = store.clock(0) + (base.login_burst - left) * base.login_ms
+    world.judge.allowed, world.judge.bent = left, True
 
 
 def run(
@@ -301,7 +319,7 @@ def run(
 def play(world: World, horizon: float) -> None:
     """Runs a world to its horizon, and on until all is well again, if that is to be seen. Raises Violation."""
     world.run(horizon)
-    if not world.tail or world.judge.operated:  # where an operator has changed the rules, no end is the right one
+    if not world.tail or world.judge.bent:  # where an operator has changed the rules, no end is the right one
         return
     limit = horizon + 7 * TTL
     while world.t < limit and not world.judge.is_well(1.5 * TTL):

@@ -18,6 +18,8 @@ from rectbot.failover.messages import (
     Finish,
     Granted,
     Kill,
+    LoggedIn,
+    Logins,
     Refused,
     Renewed,
     Reply,
@@ -116,6 +118,8 @@ class Site:
         self.epoch = 0
         self.guard: int | None = None  # the deadline that the guardian knows
         self.run_number = 0
+        self.logins_left: int | None = None  # under this lease
+        self.sent = 0  # the last request's number
         self.told_to_stop = False
         self.sick = 0.0  # how probable it is that the workload fails
         self.hangs = False  # the workload does not stop when told
@@ -239,11 +243,12 @@ class Site:
             world.say(self, f"    {action}")
         match action:
             case Send(give_up_at=give_up_at):
-                self.give_up_at = give_up_at
+                self.give_up_at, self.sent = give_up_at, action.id
                 self.post(action)
-            case Extend(deadline=deadline):
-                self.guard = deadline
-            case Start(epoch=epoch, deadline=deadline):
+            case Extend(deadline=deadline, logins_left=left):
+                self.guard, self.logins_left = deadline, left
+            case Start(epoch=epoch, deadline=deadline, logins_left=left):
+                self.logins_left = left
                 self.start(epoch, deadline)
             case StopWorkload(by=by):
                 self.told_to_stop = True
@@ -264,6 +269,17 @@ class Site:
         self.world.judge.on_start(self)
         if self.sick and self.world.rng.random() < self.sick:
             self.world.after(self.world.rng.uniform(1, 50), self.fail, self.run_number)
+
+    def reconnect(self) -> None:
+        """The bot's session has ended: it logs in again under its lease, as Lease.login() allows it to."""
+        if not self.live or self.frozen or self.told_to_stop or self.guard is None or self.clock() >= self.guard:
+            return
+        if self.logins_left is not None and self.logins_left < 1:
+            self.fail(self.run_number)
+            return
+        self.logins_left = None if self.logins_left is None else self.logins_left - 1
+        self.world.judge.on_login(self)
+        self.feed(LoggedIn(Logins(1)))
 
     def fail(self, run: int) -> None:
         if self.live and run == self.run_number and not self.frozen:

@@ -110,7 +110,24 @@ MUTANTS = [
         "I3",
     ),
     Mutant("no damping", table, "        if losses < 2:\n", "        if True:\n", "I4"),
+    Mutant(
+        "a login budget that is spent stops nobody",
+        table,
+        "if (wait := self.next_login_in(config, now)) > 0:\n            return Obstructed",
+        "if False:\n            return Obstructed",
+        "I4",
+    ),
     # the protocol
+    Mutant(
+        "logins that the store is not told of", protocol, "Renew(state.epoch, state.logins)", "Renew(state.epoch)", "I4"
+    ),
+    Mutant(
+        "logins that an answer cannot have counted",
+        protocol,
+        "reply.logins_left - state.logins.count",
+        "reply.logins_left",
+        "I4",
+    ),
     Mutant(
         "no local deadline",
         protocol,

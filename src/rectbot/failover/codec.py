@@ -28,8 +28,8 @@ from rectbot.failover.messages import (
 def encode(request: Request) -> tuple[str, dict[str, Any]]:
     """The script's name, and what it is given beside the site's configuration."""
     match request:
-        case Campaign(eligible, epoch_seen):
-            return "campaign", {"eligible": eligible, "epoch_seen": epoch_seen}
+        case Campaign(eligible, epoch_seen, logins):
+            return "campaign", {"eligible": eligible, "epoch_seen": epoch_seen, **_logins(logins)}
         case Renew(epoch, logins):
             return "renew", {"epoch": epoch, **_logins(logins)}
         case Release():

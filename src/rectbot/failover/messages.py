@@ -32,6 +32,7 @@ class Campaign(NamedTuple):
 
     eligible: bool
     epoch_seen: int  # the highest that this site knows of, for a store that has lost its memory
+    logins: Logins = NO_LOGINS  # of an earlier lead, whose release was not answered
 
 
 class Renew(NamedTuple):

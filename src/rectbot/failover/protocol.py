@@ -192,13 +192,13 @@ def _on_outcome(config: FailoverConfig, state: State, outcome: Answered | Failed
 
 
 def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Reply, now: int) -> Actions:
+    state.logins = _untold(state.logins, pending.request.logins)
     match reply:
         case Granted():
             return _on_granted(config, state, reply, pending.sent_at, now)
         case Refused():
             return _on_refused(config, state, reply, pending.sent_at, now)
         case Renewed() if state.role == "leader":
-            state.logins = _untold(state.logins, pending.request)
             return _on_renewed(config, state, reply, pending.sent_at, now)
         case Lost(holder=holder) if state.role == "leader":
             state.held_until = 0
@@ -208,16 +208,15 @@ def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Rep
     raise AssertionError(f"{reply} is no answer to {pending.request} of a {state.role}")
 
 
-def _untold(logins: Logins, request: Request) -> Logins:
-    """What is left to tell of, after the answer to a renewal."""
-    told = request.logins if isinstance(request, Renew) else NO_LOGINS
+def _untold(logins: Logins, told: Logins) -> Logins:
+    """What is left to tell the store of, after an answer."""
     return NO_LOGINS if logins == told else Logins(logins.count - told.count, logins.left)
 
 
 def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: int, now: int) -> Actions:
     deadline = sent_at + config.lease_ms
     state.epoch, state.held_until = grant.epoch, now + config.lock_ttl_ms
-    state.again, state.logins = False, NO_LOGINS
+    state.again = False
     if state.role == "draining":  # told to stop while it was asking
         _begin_release(state, now)
         return ()
@@ -225,7 +224,12 @@ def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: i
         return _drain(config, state, "the grant took too long to arrive", now)
     state.role, state.running, state.deadline = "leader", True, deadline
     state.leads_since, state.next_at, state.why = now, sent_at + config.renew_interval_ms, ""
-    return Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, grant.logins_left)
+    return Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, _logins_left(state, grant))
+
+
+def _logins_left(state: State, reply: Granted | Renewed) -> int | None:
+    """In the budget, without those that the store did not know of when it answered."""
+    return None if reply.logins_left is None else reply.logins_left - state.logins.count
 
 
 def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: int, now: int) -> Actions:
@@ -263,7 +267,7 @@ def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: i
     if now - state.leads_since >= config.sit_out_max_ms:
         state.failures = 0
     _ask_again(config, state, sent_at, reply.yield_in_ms, now)
-    extend = Extend(state.deadline, reply.logins_left)
+    extend = Extend(state.deadline, _logins_left(state, reply))
     if not reply.yield_to and not reply.why:
         return (extend,)
     why = ": ".join(filter(None, (f"hands over to {reply.yield_to}" if reply.yield_to else "gives up", reply.why)))
@@ -343,7 +347,7 @@ def _send(config: FailoverConfig, state: State, now: int) -> Send:
         )
         give_up_at = min(give_up_at, state.release_by)
     else:
-        request = Campaign(state.role == "candidate", state.epoch)
+        request = Campaign(state.role == "candidate", state.epoch, state.logins)
     state.requests += 1
     state.pending = Pending(state.requests, request, now)
     return Send(state.requests, request, give_up_at)

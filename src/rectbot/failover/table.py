@@ -94,6 +94,7 @@ class LeaseTable:
     ) -> tuple[Granted | Refused, int]:
         epoch, suspended = self._read_memory(config, now)
         self.epoch = epoch = max(epoch, request.epoch_seen)
+        self._spend_logins(config, request.logins, now)
         lock = self.read_lock(now)
         if lock and lock.owner == config.owner:
             self.lock = lock = None
@@ -217,6 +218,7 @@ class LeaseTable:
 
     def _renew(self, config: FailoverConfig, request: Renew, now: int) -> Renewed | Lost:
         epoch, suspended = self._read_memory(config, now)
+        self._spend_logins(config, request.logins, now)
         lock = self.read_lock(now)
         mine = lock is not None and lock.owner == config.owner and lock.epoch == request.epoch
         forgotten = suspended > 0 and (lock is None or lock.epoch < request.epoch)
@@ -230,7 +232,6 @@ class LeaseTable:
         self.epoch = max(epoch, request.epoch)
         if not mine:
             self._enter("restored", _me(config), request.epoch, "the store had forgotten it", now)
-        self._spend_logins(config, request.logins, now)
         self._write_beat(config, True, "", now)
         return self._to_whom(config, now)
 
@@ -261,6 +262,7 @@ class LeaseTable:
     # --- release.lua
 
     def _release(self, config: FailoverConfig, request: Release, now: int) -> Released:
+        self._spend_logins(config, request.logins, now)
         lock = self.read_lock(now)
         mine = lock is not None and lock.owner == config.owner and (request.leaving or lock.epoch == request.epoch)
         if mine:
@@ -269,7 +271,6 @@ class LeaseTable:
             self.holder = self.holder_owner = ""
             if request.to:
                 self.reserved = (request.to, now + config.reserve_ms)
-            self._spend_logins(config, request.logins, now)
             epoch = lock.epoch if lock else request.epoch
             self._enter(request.ending, _me(config), epoch, request.why, now)
             if request.ending in ("renew-failed", "workload-failed"):

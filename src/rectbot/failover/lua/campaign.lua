@@ -4,6 +4,7 @@ if req.epoch_seen > epoch then
   epoch = req.epoch_seen
   redis.call('HSET', MEMORY, 'epoch', epoch)
 end
+spend_logins(req.logins, req.allowed)
 
 local lock, left = read_lock()
 if lock and lock.owner == req.owner then

@@ -1,5 +1,6 @@
 -- Gives the asker's lock up, for everyone or for one site. A site that leaves takes its heartbeat with it, and any lock:
 -- it may have been granted one without having heard of it.
+spend_logins(req.logins, req.allowed)
 local lock = read_lock()
 local mine = lock and lock.owner == req.owner and (req.leaving or lock.epoch == req.epoch)
 if mine then redis.call('DEL', LOCK) end
@@ -7,7 +8,6 @@ if mine then redis.call('DEL', LOCK) end
 if mine or (not lock and redis.call('HGET', MEMORY, 'holder_owner') == req.owner) then
   redis.call('HDEL', MEMORY, 'holder', 'holder_owner')
   if req.to ~= '' then redis.call('SET', RESERVED, req.to, 'PX', req.reserve) end
-  spend_logins(req.logins, req.allowed)
   local epoch = lock and lock.epoch or req.epoch
   journal(req.ending, req.site, req.owner, epoch, req.reason)
   if req.ending == 'renew-failed' or req.ending == 'workload-failed' then count_loss(req.site, req.owner, epoch) end

@@ -1,5 +1,6 @@
 -- Heartbeat of the leader: keeps its lock for another TTL, and says who waits for it.
 local epoch, suspended = read_memory()
+spend_logins(req.logins, req.allowed)
 local lock = read_lock()
 local mine = lock and lock.owner == req.owner and lock.epoch == req.epoch
 -- While grants are suspended nobody can have won the lock since: what is missing, or older, was lost by the store.
@@ -14,7 +15,6 @@ end
 write_lock(req.epoch, mine and lock.since or now)
 redis.call('HSET', MEMORY, 'epoch', math.max(epoch, req.epoch))
 if not mine then journal('restored', req.site, req.owner, req.epoch, 'the store had forgotten it') end
-spend_logins(req.logins, req.allowed)
 write_beat(true, '')
 
 local function renewed(reply)
