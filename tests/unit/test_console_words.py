@@ -11,10 +11,15 @@ from typing import get_args
 import pytest
 
 from rectbot.console.acts import Act, consequence
+from rectbot.console.log_page import LEVELS
+from rectbot.console.translate import replaced, translated
 from rectbot.console.words import LANGUAGES, Words, choose
+from rectbot.dashboards.model import load
 from rectbot.failover.events import MEANINGS, Hold, Leader, Site, SiteState, Snapshot
 
-CONSOLE = Path(__file__).resolve().parents[2] / "src/rectbot/console"
+ROOT = Path(__file__).resolve().parents[2]
+CONSOLE = ROOT / "src/rectbot/console"
+DASHBOARDS = load(ROOT / "docker/monitoring/grafana/dashboards")
 CATALOGUE: dict[str, dict[str, str]] = json.loads((CONSOLE / "words.json").read_text(encoding="utf-8"))
 LEADER = Leader("xserver", "owner", 3, "2026-01-01T00:00:00.000Z", 4000)
 SITES = {"xserver": Site(1.0, True, 0, serving=True), "oci": Site(1.0, True, 1)}
@@ -50,6 +55,35 @@ def test_every_key_in_the_catalogue_is_in_the_code() -> None:
         key for key in CATALOGUE if not re.search(rf'["\']{re.escape(key)}["\']', code) and not key.startswith(made)
     ]
     assert not unused
+
+
+def test_every_text_of_a_dashboard_has_its_japanese_and_changes_nothing_else() -> None:
+    used = set()
+
+    def note(text: str) -> str:
+        used.add(text)
+        return f"<{text}>"
+
+    for dashboard in DASHBOARDS.values():
+        assert replaced(replaced(dashboard, note), lambda text: text[1:-1]) == dashboard
+    words = {text for text in used if re.search(r"[A-Za-z]{2}", re.sub(r"\{\{.*?\}\}| p\d\d", "", text))}
+    missing = {text for text in words if f"text.{text.removeprefix('rectbot: ')}" not in CATALOGUE}
+    assert missing == set(LEVELS), "which are values of a label"
+    unused = {key for key in CATALOGUE if key.startswith("text.") and key.removeprefix("text.") not in used}
+    assert unused == {f"text.{each['title'].removeprefix('rectbot: ')}" for each in DASHBOARDS.values()} - {
+        f"text.{text}" for text in used
+    }
+
+
+def test_a_dashboard_is_shown_in_the_visitors_language() -> None:
+    given = {"title": "rectbot: Logs", "panels": [{"title": "Disk free", "fieldConfig": {"overrides": [
+        {"matcher": {"id": "byName", "options": "State"}}]}, "expr": "Site"}]}  # fmt: skip
+    shown = translated(given, Words("ja"))
+    assert shown["title"] == "ログ"
+    assert shown["panels"][0]["title"] == "ディスクの空き"
+    assert shown["panels"][0]["fieldConfig"]["overrides"][0]["matcher"]["options"] == "状態"
+    assert shown["panels"][0]["expr"] == "Site"
+    assert translated(given, Words("en")) == given | {"title": "Logs", "language": "en"}
 
 
 def test_every_state_of_a_site_has_a_name_and_a_colour() -> None:

@@ -46,9 +46,7 @@ class Board:
                 self._control(variable)
             self._times()
             with ui.element("nav").classes("links"):
-                self._links = [
-                    (ui.link(self._words.text(each["title"]), "#"), each) for each in self._dashboard.get("links", [])
-                ]
+                self._links = [(ui.link(each["title"], "#"), each) for each in self._dashboard.get("links", [])]
         with ui.element("div").classes("board"):
             self._cards = [(panel, card(panel, self._words)) for panel in panels(self._dashboard)]
         self._address()
@@ -57,13 +55,12 @@ class Board:
 
     def _control(self, variable: Variable) -> None:
         chosen = self._chosen[variable.name]
-        label = self._words.text(variable.label)
         if variable.kind == "textbox":
-            field = ui.input(label, value=(chosen or ("",))[0])
+            field = ui.input(variable.label, value=(chosen or ("",))[0])
             field.props("dense outlined debounce=600 clearable")
             field.on_value_change(lambda event: self._choose(variable, [event.value] if event.value else []))
             return
-        select = Choice(label, list(variable.choices), chosen or (), self._words("logs.all"))
+        select = Choice(variable.label, list(variable.choices), chosen or (), self._words("logs.all"))
         select.on_value_change(lambda event: self._choose(variable, event.value))
         self._selects[variable.name] = select
 

@@ -12,7 +12,9 @@ from rectbot.console.live import Live
 from rectbot.console.panels.ask import Asker
 from rectbot.console.panels.draw import Artist
 from rectbot.console.tails import Tails
+from rectbot.console.translate import translated
 from rectbot.console.upstream import Shared, Upstream, open_http
+from rectbot.console.words import LANGUAGES, Words
 from rectbot.dashboards.model import load
 from rectbot.errors import RectbotError
 from rectbot.failover.config import FailoverConfig
@@ -34,7 +36,7 @@ class Desk:
     alerts: Alerts
     tails: Tails
     live: Live
-    dashboards: dict[str, dict[str, Any]]  # by uid
+    dashboards: dict[str, dict[str, dict[str, Any]]]  # by language and uid
     broken: str = ""  # why there are none
 
     @classmethod
@@ -54,7 +56,10 @@ class Desk:
         live = Live(store, prometheus, alerts)
         tails = Tails(Target(loki.url))
         asker = Asker(prometheus, loki)
-        dashboards, broken = _dashboards(settings)
+        found, broken = _dashboards(settings)
+        dashboards = {
+            language: {uid: translated(each, Words(language)) for uid, each in found.items()} for language in LANGUAGES
+        }
         try:
             yield cls(settings, config, store, asker, Artist(asker), alerts, tails, live, dashboards, broken)
         finally:

@@ -10,7 +10,7 @@ from rectbot.console.board import Board
 from rectbot.console.desk import Desk
 from rectbot.console.live_page import LivePage
 from rectbot.console.log_page import LogPage
-from rectbot.console.visit import Visit, dashboard_title, frame
+from rectbot.console.visit import Visit, frame
 
 ICON = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#2563eb'/>"
@@ -32,8 +32,8 @@ def add(desk: Desk, auth: Auth) -> None:
     @ui.page("/d/{uid}/{_slug}")
     async def dashboard(request: Request, uid: str, _slug: str = "") -> None:
         visit = Visit.of(desk, auth, request)
-        found = desk.dashboards.get(uid)
-        title = dashboard_title(visit.words, found["title"]) if found else visit.words("dashboard.missing")
+        found = visit.dashboards.get(uid)
+        title = found["title"] if found else visit.words("dashboard.missing")
         with frame(visit, title, f"/d/{uid}"):
             if found is None:
                 broken = visit.words("dashboard.broken", error=desk.broken) if desk.broken else ""

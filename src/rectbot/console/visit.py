@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import Request
 from nicegui import ui
@@ -41,6 +42,11 @@ class Visit:
         assert session is not None
         words = choose(request.cookies, request.headers.get("accept-language", ""))
         return cls(desk, auth, session, words, request.cookies.get(THEME_COOKIE, ""), ui.context.client)
+
+    @property
+    def dashboards(self) -> dict[str, dict[str, Any]]:
+        """By uid, in the visitor's language."""
+        return self.desk.dashboards[self.words.language]
 
     def settings_ttl(self) -> float:
         """Seconds after which a heartbeat is not fresh any more."""
@@ -91,14 +97,9 @@ def heading(text: str, level: int) -> None:
 
 def _places(visit: Visit) -> Iterator[tuple[str, str]]:
     yield visit.words("nav.live"), "/"
-    for uid, dashboard in visit.desk.dashboards.items():
-        yield dashboard_title(visit.words, dashboard["title"]), f"/d/{uid}"
+    for uid, dashboard in visit.dashboards.items():
+        yield dashboard["title"], f"/d/{uid}"
     yield visit.words("nav.logs"), "/logs"
-
-
-def dashboard_title(words: Words, title: str) -> str:
-    """The title without our name, and in the visitor's language where the catalogue has it."""
-    return words.text(title.removeprefix("rectbot: "))
 
 
 def _tools(visit: Visit) -> None:

@@ -36,7 +36,7 @@ class Card:
         with ui.element("section").classes(size).style(style).props(f"data-panel={panel['id']}"):
             if panel.get("title"):
                 with ui.element("header"):
-                    heading(words.text(panel["title"]), 2)
+                    heading(panel["title"], 2)
                     self._explain(panel.get("description", ""))
             with ui.element("div").classes("body"):
                 self._note = ui.label().classes("note")
@@ -61,7 +61,7 @@ class Card:
     def show(self, drawing: Drawing) -> None:
         """Shows a drawing; where there is no data, what its absence means."""
         absence = field_of(self._panel).no_value
-        note = (self._words.text(absence) or self._words("panel.none")) if drawing["empty"] else ""
+        note = (absence or self._words("panel.none")) if drawing["empty"] else ""
         self._set_note(note, "note")
         self._draw(drawing)
 

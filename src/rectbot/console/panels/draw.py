@@ -39,7 +39,7 @@ class Artist:
 
     async def draw(self, dashboard: Json, panel: Json, view: View) -> Drawing:
         """The drawing of one panel. Raises RectbotError with the server's reason."""
-        question = (dashboard["uid"], panel["id"], view.chosen, view.start, view.end)
+        question = (dashboard["uid"], dashboard.get("language"), panel["id"], view.chosen, view.start, view.end)
         draw = self._kinds[panel["type"]]
 
         async def pack() -> Drawing:
