@@ -32,6 +32,7 @@ from rectbot.failover.messages import (
     Reply,
     Request,
 )
+from rectbot.failover.orders import obey
 from rectbot.failover.resp import Connection
 from rectbot.failover.store import open_store
 from rectbot.failover.table import LeaseTable
@@ -165,7 +166,7 @@ class Walk:
         said: Outcome = decode_outcome(answer)
         for off in sorted(range(-NEAR_MS, NEAR_MS + 1), key=abs):
             model = self.table.copy()
-            if model.command(self.configs[name], command, self.now + off) == said:
+            if obey(model, self.configs[name], command, self.now + off) == said:
                 self.table = model
                 break
         else:

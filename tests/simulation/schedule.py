@@ -11,6 +11,7 @@ from rectbot.failover import protocol as real_protocol
 from rectbot.failover import table as real_table
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Accepted, Command, Outcome
+from rectbot.failover.orders import obey
 
 from .site import Site
 from .world import NAMES, Weather, World
@@ -232,7 +233,7 @@ class Faults:
 
     def _command(self, command: Command) -> Outcome:
         world = self.world
-        outcome: Outcome = world.store.table.command(world.base, command, world.store.clock(world.t))
+        outcome = obey(world.store.table, world.base, command, world.store.clock(world.t))
         if world.trace:
             world.say("operator", f"{command} -> {outcome}")
         if world.store.table.announced:

@@ -15,6 +15,7 @@ from rectbot.failover.clock import boottime_ms
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import Event, Hold, Leader, Site, Snapshot, iso
 from rectbot.failover.messages import Command, Granted, Outcome, Refused, Renewed, Reply, Request
+from rectbot.failover.orders import obey
 from rectbot.failover.store import StoreUnavailable
 from rectbot.failover.table import LeaseTable
 from rectbot.failover.watch import Watch
@@ -111,7 +112,7 @@ class MemoryLeaseStore:
 
     async def command(self, command: Command) -> Outcome:
         await self._server.ready()
-        outcome = self._server.table.command(self._config, command, self._server.clock())
+        outcome = obey(self._server.table, self._config, command, self._server.clock())
         self._server.announce("")
         return outcome
 

@@ -1,7 +1,8 @@
 """The lease store in memory: the transitions of lua/*.lua, for the simulator and for tests of a workload.
 
-`LeaseTable` is what Redis holds, and each of its methods is one script; `now` is the server's clock in milliseconds.
-The same conformance tests, and the same random walks, run on it and on the scripts in a real Redis, and must agree.
+`LeaseTable` is what Redis holds, and each of its transitions is one script; operators' commands are in orders.py. `now`
+is the server's clock in milliseconds. The same conformance tests, and the same random walks, run on it and on the
+scripts in a real Redis, and must agree.
 """
 
 from __future__ import annotations
@@ -13,14 +14,10 @@ from math import ceil
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import Event
 from rectbot.failover.messages import (
-    Accepted,
     Campaign,
-    Command,
-    Declined,
     Granted,
     Logins,
     Lost,
-    Outcome,
     Refused,
     Release,
     Released,
@@ -32,7 +29,6 @@ from rectbot.failover.messages import (
 from rectbot.failover.records import Beat, Lock, Obstructed, Operator
 from rectbot.failover.watch import Seal
 
-_FOR_EVER_MS = 100 * 365 * 86_400_000
 _LOST_EPOCHS = 1_000  # as many as a server that lost its memory may have forgotten
 _LOST_LOGINS = 10  # so many are left when it may have forgotten some
 _NO_SEAL = Seal(0, None, 0, 0)
@@ -116,16 +112,16 @@ class LeaseTable:
             why, by, wait = obstacle
             if why != said and why in ("preferred", "budget"):
                 kind = "refused-by-budget" if why == "budget" else "refused-by-priority"
-                self._enter(kind, _me(config), epoch, by, now)
+                self.enter(kind, _me(config), epoch, by, now)
             return Refused(why, wait, epoch, by), seen
         if foreign:
-            self._enter("expired", (self.holder, self.holder_owner), epoch, "not renewed", now)
+            self.enter("expired", (self.holder, self.holder_owner), epoch, "not renewed", now)
             self._count_loss(config, (self.holder, self.holder_owner), epoch, now)
         epoch += 1
         self._write_lock(config, epoch, now, now)
         self._spend_logins(config, Logins(1), now)
         self.reserved = ("", -1)
-        self._enter("acquired", _me(config), epoch, "", now)
+        self.enter("acquired", _me(config), epoch, "", now)
         self._note_move(config)
         return Granted(epoch, self.logins_left(config, now)), 0
 
@@ -226,12 +222,12 @@ class LeaseTable:
             forgotten = True
         if not mine and not forgotten:
             why = f"held by {lock.site}" if lock else "no lock"
-            self._enter("renew-refused", _me(config), request.epoch, why, now)
+            self.enter("renew-refused", _me(config), request.epoch, why, now)
             return Lost(lock.site if lock else "")
         self._write_lock(config, request.epoch, lock.since if mine and lock else now, now)
         self.epoch = max(epoch, request.epoch)
         if not mine:
-            self._enter("restored", _me(config), request.epoch, "the store had forgotten it", now)
+            self.enter("restored", _me(config), request.epoch, "the store had forgotten it", now)
         self._write_beat(config, True, "", now)
         return self._to_whom(config, now)
 
@@ -272,7 +268,7 @@ class LeaseTable:
             if request.to:
                 self.reserved = (request.to, now + config.reserve_ms)
             epoch = lock.epoch if lock else request.epoch
-            self._enter(request.ending, _me(config), epoch, request.why, now)
+            self.enter(request.ending, _me(config), epoch, request.why, now)
             if request.ending in ("renew-failed", "workload-failed"):
                 self._count_loss(config, _me(config), epoch, now)
         if not request.leaving:
@@ -282,71 +278,14 @@ class LeaseTable:
         self.announced = True
         return Released()
 
-    # --- initialise.lua and command.lua
+    # --- initialise.lua
 
     def initialise(self, config: FailoverConfig, now: int) -> bool:
         if self.known_run == self.run:
             return False
         self.known_run, self.epoch = self.run, self.epoch or 0
-        self._enter("initialised", _me(config), self.epoch, "nothing was lost", now)
+        self.enter("initialised", _me(config), self.epoch, "nothing was lost", now)
         return True
-
-    def command(self, config: FailoverConfig, command: Command, now: int) -> Outcome:
-        self.announced = False
-        operator, site = self.operator, command.site
-        because = f"{command.by}: {command.why}" if command.why else command.by
-        changed = True
-        match command.act:
-            case "switch":
-                return self._switch(config, command, because, now)
-            case "hold":
-                lock = self.read_lock(now)
-                operator.hold_until = now + (command.for_ms or _FOR_EVER_MS)
-                operator.hold_site = site = lock.site if lock else self.holder
-                operator.hold_why = because
-            case "unhold":
-                changed, site = operator.hold_until > now, ""
-                operator.hold_until, operator.hold_site, operator.hold_why = 0, "", ""
-            case "drain":
-                changed = site not in operator.drained
-                operator.drained.setdefault(site, f"drained by {because}")
-            case "undrain":
-                changed = operator.drained.pop(site, None) is not None
-        return self._accepted(command, site, changed, now)
-
-    def _switch(self, config: FailoverConfig, command: Command, because: str, now: int) -> Outcome:
-        operator, site = self.operator, command.site
-        lock = self.read_lock(now)
-        if lock and lock.site == site:
-            stays = operator.pinned == site
-            operator.pinned = site
-            operator.forget_switch()
-            return self._accepted(command, site, not stays, now)
-        if why := self._why_not_ready(config, site, now):
-            return Declined(f"{site} cannot lead now: {why}")
-        operator.switch_to, operator.switch_until = site, now + 2 * config.lock_ttl_ms
-        operator.switch_why = f"switch by {because}"
-        if lock is None:
-            self.reserved = (site, now + config.reserve_ms)
-        return self._accepted(command, site, True, now)
-
-    def _why_not_ready(self, config: FailoverConfig, site: str, now: int) -> str:
-        beat = self.beats.get(site)
-        if site in self.operator.drained:
-            return "it is drained: undrain it first"
-        if beat is None or now > beat.until or now >= beat.fresh_until:
-            return "it is not running, or is cut off from Redis"
-        if not beat.eligible:
-            return "it sits out after a failure, or is stopping"
-        if (wait := self.next_login_in(config, now)) > 0:
-            return f"the login budget is spent; the next one in {wait // 1000} s"
-        return ""
-
-    def _accepted(self, command: Command, site: str, changed: bool, now: int) -> Accepted:
-        if changed:
-            self._enter(command.act, (site, command.by), self.epoch or 0, command.why, now)
-            self.announced = True
-        return Accepted(changed)
 
     # --- common.lua
 
@@ -409,7 +348,7 @@ class LeaseTable:
             self._next_era(now)
             until = now + config.lock_ttl_ms
             self.known_run, self.epoch, self.suspended_until = self.run, epoch, until
-            self._enter("suspended", _me(config), epoch, why, now)
+            self.enter("suspended", _me(config), epoch, why, now)
         return epoch, until - now
 
     def losses_of(self, config: FailoverConfig, site: str, now: int) -> tuple[int, int]:
@@ -431,7 +370,7 @@ class LeaseTable:
         self.losses[site] = (losses, now)
         if (pause := self.damped_for(config, site, now)) > 0:
             why = f"{losses} losses: leaves the lead to others for {pause // 1000} s"
-            self._enter("damped", who, epoch, why, now)
+            self.enter("damped", who, epoch, why, now)
 
     def is_ready(self, beat: Beat | None, now: int) -> bool:
         return (
@@ -456,6 +395,6 @@ class LeaseTable:
             self.announced = True
         return before.waits if before and now <= before.until else ""
 
-    def _enter(self, kind: str, who: tuple[str, str], epoch: int, why: str, now: int) -> None:
+    def enter(self, kind: str, who: tuple[str, str], epoch: int, why: str, now: int) -> None:
         self.journal.append(Event(f"{now}-{len(self.journal)}", now / 1000, kind, *who, epoch, why))
         self.counts[f"{kind}:{who[0]}"] += 1
