@@ -135,6 +135,11 @@ class Settings(BaseSettings):
 KNOWN = frozenset(name.upper() for name in Settings.model_fields)
 
 
+def spool_folder(settings: Settings, job: str, site: str) -> Path:
+    """Where a site's log lines of this job wait for Loki: `LOKI_SPOOL`, else under var/."""
+    return settings.loki_spool or settings.rectbot_home / "var" / "logs" / f"{job}-{site}"
+
+
 def reachable(bind: str) -> str:
     """Where this machine reaches what listens on `bind`."""
     return "127.0.0.1" if bind == "0.0.0.0" else bind  # noqa: S104 - everywhere, so here too

@@ -13,7 +13,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rectbot.errors import ConfigError
-from rectbot.push.measure import METRICS, PID_FILE_SLACK_SECONDS, BotMeter, Meter, measure_host
+from rectbot.logs.ship.spool import Spool
+from rectbot.push.measure import METRICS, PID_FILE_SLACK_SECONDS, BotMeter, Meter, measure_host, measure_spool
 from servers_monitoring import until
 
 CPU = "rectbot_bot_process_cpu_usage_ratio"
@@ -36,19 +37,37 @@ def values_of(body: bytes) -> dict[str, float]:
     return {sample.name: sample.value for family in families for sample in family.samples}
 
 
-def test_a_push_has_every_metric_and_passes_the_linter_of_prometheus(busy: Path) -> None:
-    meter = Meter(busy)
+@pytest.fixture
+def spool(tmp_path: Path) -> Iterator[Path]:
+    """The spool of a bot that runs: one batch waits, and seven lines were lost."""
+    spool = Spool(tmp_path / "spool", 10**6)
+    spool.add(b"x" * 300, 2)
+    spool.add_dropped(7)
+    yield tmp_path / "spool"
+    spool.close()
+
+
+def test_a_push_has_every_metric_and_passes_the_linter_of_prometheus(busy: Path, spool: Path) -> None:
+    meter = Meter(busy, spool)
     time.sleep(0.1)
     body = meter.read()
     values = values_of(body)
     assert set(values) == set(METRICS)
     assert values["rectbot_bot_process_up"] == 1
+    assert values["rectbot_bot_log_waiting_bytes"] == 300
+    assert values["rectbot_bot_log_dropped_lines"] == 7
     lint = subprocess.run(["promtool", "check", "metrics"], input=body, capture_output=True, check=False)
     assert (lint.returncode, lint.stdout + lint.stderr) == (0, b"")
 
 
 def test_without_a_pid_file_only_the_host_is_measured() -> None:
     assert {name for name in METRICS if name.startswith("rectbot_host_")} == set(values_of(Meter(None).read()))
+
+
+def test_of_a_bot_that_ships_no_logs_no_spool_is_told(tmp_path: Path) -> None:
+    assert measure_spool(tmp_path / "none") == {}
+    Spool(tmp_path / "new", 10**6).close()
+    assert measure_spool(tmp_path / "new") == {"rectbot_bot_log_waiting_bytes": 0, "rectbot_bot_log_dropped_lines": 0}
 
 
 def test_the_host_is_measured_as_the_kernel_tells() -> None:

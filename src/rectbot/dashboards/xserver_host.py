@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import dashboard, gauge, timeseries
+from grafana_foundation_sdk.builders import dashboard, gauge, stat, timeseries
 
 from rectbot.dashboards import shared
 from rectbot.dashboards.blocks import NO_PUSH, Query, gauge_panel, graph, stat_panel, timeline
 from rectbot.dashboards.frame import page, push_job_variable
 from rectbot.dashboards.limits import Limits
 
+_NOT_SHIPPED = "No logs are shipped from there: set LOKI_URL"
 _UP = {1: ("runs", "green"), 0: ("is down", "red")}
 
 
@@ -45,9 +46,10 @@ def build(limits: Limits) -> dashboard.Dashboard:
                 "Whether the process whose number is in BOT_PID_FILE runs. No colour: pushes stopped.",
                 pushed.query("rectbot_bot_process_up{JOB}", "{{job}}"),
                 states=_UP,
-                size=(24, 4),
+                size=(16, 4),
                 none="Set BOT_PID_FILE for 'rectbot push' to see the bot's process",
             ),
+            *_log_spool(pushed),
             *_graphs(pushed, limits),
             _push_age(limits),
         ],
@@ -100,6 +102,27 @@ def _disk_now(pushed: _Pushed, limits: Limits) -> gauge.Panel:
         decimals=0,
         none=NO_PUSH,
     )
+
+
+def _log_spool(pushed: _Pushed) -> list[stat.Panel]:
+    return [
+        stat_panel(
+            "Logs waiting",
+            "Log lines of the bot that wait on its disk for Loki, compressed. It grows while they cannot be shipped.",
+            pushed.query("rectbot_bot_log_waiting_bytes{JOB}", "{{job}}"),
+            unit="bytes",
+            decimals=0,
+            none=_NOT_SHIPPED,
+        ),
+        stat_panel(
+            "Log lines dropped",
+            "Log lines of the bot in this time that were lost, as more waited for Loki than LOKI_SPOOL_MB allows.",
+            pushed.query("increase(rectbot_bot_log_dropped_lines{JOB}[$__range])", "{{job}}"),
+            decimals=0,
+            steps=((None, "green"), (1, "orange")),
+            none=_NOT_SHIPPED,
+        ),
+    ]
 
 
 def _graphs(pushed: _Pushed, limits: Limits) -> list[timeseries.Panel]:

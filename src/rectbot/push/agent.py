@@ -14,7 +14,7 @@ from rectbot.push.measure import Meter
 from rectbot.push.outage import Outage
 from rectbot.push.send import send
 from rectbot.push.target import Target, target_of
-from rectbot.settings import Settings
+from rectbot.settings import Settings, spool_folder
 
 # Over less, the start of this command itself would be most of what is measured.
 FIRST_INTERVAL_SECONDS = 2.0
@@ -27,7 +27,7 @@ def push_once(settings: Settings, job: str | None = None) -> None:
     """
     target = target_of(settings, job)
     _warn(target.warnings)
-    meter = Meter(settings.bot_pid_file)
+    meter = _meter(settings)
     time.sleep(FIRST_INTERVAL_SECONDS)
     _push(settings, meter, target)
 
@@ -50,8 +50,12 @@ def push_every(settings: Settings, seconds: float, job: str | None = None) -> in
             signal.signal(number, handler)
 
 
+def _meter(settings: Settings) -> Meter:
+    return Meter(settings.bot_pid_file, spool_folder(settings, "bot", settings.site_id or ""))
+
+
 def _push_for_ever(settings: Settings, seconds: float, job: str | None) -> NoReturn:
-    meter = Meter(settings.bot_pid_file)
+    meter = _meter(settings)
     state: str | None = None
     due = time.monotonic() + min(FIRST_INTERVAL_SECONDS, seconds)
     while True:

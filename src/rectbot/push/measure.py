@@ -12,6 +12,7 @@ import psutil
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from rectbot.errors import ConfigError
+from rectbot.logs.ship.spool import look
 
 METRICS = {
     "rectbot_host_cpu_usage_ratio": "CPU use of all cores since the last push, from 0 to 1.",
@@ -30,6 +31,8 @@ METRICS = {
     "rectbot_bot_process_cpu_usage_ratio": "CPU use of the bot's process since the last push; 1 is one core.",
     "rectbot_bot_process_resident_memory_bytes": "Memory of the bot's process.",
     "rectbot_bot_process_uptime_seconds": "Time since the bot's process began.",
+    "rectbot_bot_log_waiting_bytes": "Log lines of the bot that wait for Loki, compressed.",
+    "rectbot_bot_log_dropped_lines": "Log lines of the bot that were dropped since its spool was made: it was full.",
 }
 
 # A process that began this long after the pid file was written is not the bot but got the number of a dead one: after
@@ -38,13 +41,14 @@ PID_FILE_SLACK_SECONDS = 600
 
 
 class Meter:
-    """Measures this host, and the process whose number is in `pid_file`.
+    """Measures this host, the process whose number is in `pid_file`, and the spool of its log in the folder `spool`.
 
     CPU use is the average since the last `read`, or since the meter was made; let at least 0.1 seconds pass.
     """
 
-    def __init__(self, pid_file: Path | None) -> None:
+    def __init__(self, pid_file: Path | None, spool: Path | None = None) -> None:
         self._bot = None if pid_file is None else BotMeter(pid_file)
+        self._spool = spool
         psutil.cpu_percent()  # the first call only starts the interval
 
     def read(self) -> bytes:
@@ -55,6 +59,8 @@ class Meter:
         values = measure_host()
         if self._bot is not None:
             values |= self._bot.read()
+        if self._spool is not None:
+            values |= measure_spool(self._spool)
         registry = CollectorRegistry()
         for name, value in values.items():
             Gauge(name, METRICS[name], registry=registry).set(value)
@@ -81,6 +87,15 @@ def measure_host() -> dict[str, float]:
         "rectbot_host_disk_available_bytes": disk.free,
         "rectbot_host_boot_time_seconds": psutil.boot_time(),
     }
+
+
+def measure_spool(folder: Path) -> dict[str, float]:
+    """The measurements of a log spool by name; none while nothing is shipped from here, or it may not be read."""
+    try:
+        waiting, dropped = look(folder)
+    except OSError:
+        return {}
+    return {"rectbot_bot_log_waiting_bytes": waiting, "rectbot_bot_log_dropped_lines": dropped}
 
 
 class BotMeter:

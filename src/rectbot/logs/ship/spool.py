@@ -138,7 +138,9 @@ class Spool:
         self.dropped += lines
         if self._folder is not None:
             with contextlib.suppress(OSError):
-                (self._folder / "dropped").write_text(f"{self.dropped}\n")
+                temporary = self._folder / "dropped.new"  # `rectbot push` may read it at any moment
+                temporary.write_text(f"{self.dropped}\n")
+                temporary.replace(self._folder / "dropped")
 
     def oldest(self) -> tuple[Batch, bytes] | None:
         """The batch to send next. It is not dropped until `finish` is called for it."""
@@ -181,10 +183,20 @@ class Spool:
             self._lock_file = None
 
 
+def look(folder: Path) -> tuple[int, int]:
+    """Of another process's spool: how many bytes wait in it, and how many lines it has dropped. Raises OSError."""
+    waiting = sum(batch.size for batch in _found(folder))
+    try:
+        return waiting, int((folder / "dropped").read_text())
+    except (FileNotFoundError, ValueError):
+        return waiting, 0
+
+
 def _found(folder: Path) -> list[Batch]:
     """What an earlier process left."""
     batches = []
     for path in folder.iterdir():
         if match := _NAME.fullmatch(path.name):
-            batches.append(Batch(int(match[1]), int(match[2]), path.stat().st_size))
+            with contextlib.suppress(FileNotFoundError):  # it was sent meanwhile
+                batches.append(Batch(int(match[1]), int(match[2]), path.stat().st_size))
     return batches

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rectbot.errors import ConfigError
 from rectbot.logs.client.target import target_of
 from rectbot.logs.ship.handler import LokiHandler
-from rectbot.settings import Settings
+from rectbot.settings import Settings, spool_folder
 
 _log = logging.getLogger("rectbot.logs")
 
@@ -24,7 +24,7 @@ def handler_of(settings: Settings, job: str, site: str, secrets: Sequence[str] =
         return None
     given = (settings.loki_password, settings.pushgateway_password, settings.redis_password)
     secrets = [*secrets, *(secret.get_secret_value() for secret in given if secret is not None)]
-    spool = settings.loki_spool or settings.rectbot_home / "var" / "logs" / f"{job}-{site}"
+    spool = spool_folder(settings, job, site)
     size = int(settings.loki_spool_mb * 1_000_000)
     try:
         return LokiHandler(target, job=job, site=site, secrets=secrets, spool=spool, spool_bytes=size)
