@@ -124,7 +124,7 @@ MUTANTS = [
     Mutant(
         "logins that an answer cannot have counted",
         protocol,
-        "reply.logins_left - state.logins.count",
+        "reply.logins_left - since_asked",
         "reply.logins_left",
         "I4",
     ),

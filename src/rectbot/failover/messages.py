@@ -18,10 +18,12 @@ from typing import Literal, NamedTuple
 
 @dataclass(frozen=True, slots=True)
 class Logins:
-    """Logins under the current lease beyond the first, which the grant has paid for, that the store was not told of."""
+    """Logins of a process, but those that a grant has paid for: the first under each lease."""
 
-    count: int = 0
-    left: int | None = None  # how many the service itself allowed for at the last of them; None: it did not say
+    count: int = 0  # since it began, so that the store may be told twice
+    left: int | None = (
+        None  # how many the service itself allowed at the last of them; None: it did not say, or was told
+    )
 
 
 NO_LOGINS = Logins()
@@ -32,7 +34,7 @@ class Campaign(NamedTuple):
 
     eligible: bool
     epoch_seen: int  # the highest that this site knows of, for a store that has lost its memory
-    logins: Logins = NO_LOGINS  # of an earlier lead, whose release was not answered
+    logins: Logins = NO_LOGINS
 
 
 class Renew(NamedTuple):

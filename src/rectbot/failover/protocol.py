@@ -103,7 +103,7 @@ class State:
     again: bool = False  # something changed while a request was in flight: its answer may be out of date
     why: str = ""  # it drains, or was refused
     ending: Ending = "released"  # why it drains, in one word
-    logins: Logins = NO_LOGINS  # that the store does not know of
+    logins: Logins = NO_LOGINS
     hand_to: str = ""  # the site to release to
     failures: int = 0  # of the workload, in a row
     sit_out_until: int = 0
@@ -192,25 +192,21 @@ def _on_outcome(config: FailoverConfig, state: State, outcome: Answered | Failed
 
 
 def _on_reply(config: FailoverConfig, state: State, pending: Pending, reply: Reply, now: int) -> Actions:
-    state.logins = _untold(state.logins, pending.request.logins)
+    if state.logins.left is not None and state.logins == pending.request.logins:
+        state.logins = Logins(state.logins.count)  # what the service allowed then is told, and gets old
     match reply:
         case Granted():
             return _on_granted(config, state, reply, pending.sent_at, now)
         case Refused():
             return _on_refused(config, state, reply, pending.sent_at, now)
         case Renewed() if state.role == "leader":
-            return _on_renewed(config, state, reply, pending.sent_at, now)
+            return _on_renewed(config, state, reply, pending, now)
         case Lost(holder=holder) if state.role == "leader":
             state.held_until = 0
             return _drain(config, state, f"lost the lock to {holder or 'nobody'}", now)
         case Released() if state.role == "draining":
             return _rest(state, now)
     raise AssertionError(f"{reply} is no answer to {pending.request} of a {state.role}")
-
-
-def _untold(logins: Logins, told: Logins) -> Logins:
-    """What is left to tell the store of, after an answer."""
-    return NO_LOGINS if logins == told else Logins(logins.count - told.count, logins.left)
 
 
 def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: int, now: int) -> Actions:
@@ -224,12 +220,7 @@ def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: i
         return _drain(config, state, "the grant took too long to arrive", now)
     state.role, state.running, state.deadline = "leader", True, deadline
     state.leads_since, state.next_at, state.why = now, sent_at + config.renew_interval_ms, ""
-    return Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, _logins_left(state, grant))
-
-
-def _logins_left(state: State, reply: Granted | Renewed) -> int | None:
-    """In the budget, without those that the store did not know of when it answered."""
-    return None if reply.logins_left is None else reply.logins_left - state.logins.count
+    return Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, grant.logins_left)
 
 
 def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: int, now: int) -> Actions:
@@ -260,14 +251,17 @@ def _waits(reply: Refused) -> Note:
     return Note(f"waits ({reply.why}): {_WAITS[reply.why].format(by=reply.by or 'nobody')}{wait}")
 
 
-def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, sent_at: int, now: int) -> Actions:
+def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, pending: Pending, now: int) -> Actions:
+    sent_at = pending.sent_at
     state.deadline = sent_at + config.lease_ms
     state.held_until = now + config.lock_ttl_ms
     state.why = ""
     if now - state.leads_since >= config.sit_out_max_ms:
         state.failures = 0
     _ask_again(config, state, sent_at, reply.yield_in_ms, now)
-    extend = Extend(state.deadline, _logins_left(state, reply))
+    since_asked = state.logins.count - pending.request.logins.count  # the answer cannot have counted these
+    left = None if reply.logins_left is None else reply.logins_left - since_asked
+    extend = Extend(state.deadline, left)
     if not reply.yield_to and not reply.why:
         return (extend,)
     why = ": ".join(filter(None, (f"hands over to {reply.yield_to}" if reply.yield_to else "gives up", reply.why)))

@@ -53,6 +53,7 @@ class LeaseTable:
     reserved: tuple[str, int] = ("", -1)  # for which site, until when
     beats: dict[str, Beat] = field(default_factory=dict)
     owed_until: int = 0  # the login budget's leaky bucket
+    told: dict[str, tuple[str, int]] = field(default_factory=dict)  # the logins that each site's process has told of
     losses: dict[str, tuple[int, int]] = field(default_factory=dict)  # how many, and the last one's time
     operator: Operator = field(default_factory=Operator)
     journal: list[Event] = field(default_factory=list)
@@ -64,7 +65,7 @@ class LeaseTable:
     def copy(self) -> LeaseTable:
         """What a replica has at this moment."""
         operator = replace(self.operator, drained=dict(self.operator.drained))
-        kept = replace(self, beats=dict(self.beats), losses=dict(self.losses), operator=operator)
+        kept = replace(self, beats=dict(self.beats), losses=dict(self.losses), told=dict(self.told), operator=operator)
         kept.journal, kept.counts = list(self.journal), Counter(self.counts)
         return kept
 
@@ -90,7 +91,7 @@ class LeaseTable:
     ) -> tuple[Granted | Refused, int]:
         epoch, suspended = self._read_memory(config, now)
         self.epoch = epoch = max(epoch, request.epoch_seen)
-        self._spend_logins(config, request.logins, now)
+        self._count_logins(config, request.logins, now)
         lock = self.read_lock(now)
         if lock and lock.owner == config.owner:
             self.lock = lock = None
@@ -120,6 +121,7 @@ class LeaseTable:
         epoch += 1
         self._write_lock(config, epoch, now, now)
         self._spend_logins(config, Logins(1), now)
+        self.told[config.site] = (config.owner, request.logins.count)
         self.reserved = ("", -1)
         self.enter("acquired", _me(config), epoch, "", now)
         self._note_move(config)
@@ -214,7 +216,7 @@ class LeaseTable:
 
     def _renew(self, config: FailoverConfig, request: Renew, now: int) -> Renewed | Lost:
         epoch, suspended = self._read_memory(config, now)
-        self._spend_logins(config, request.logins, now)
+        self._count_logins(config, request.logins, now)
         lock = self.read_lock(now)
         mine = lock is not None and lock.owner == config.owner and lock.epoch == request.epoch
         forgotten = suspended > 0 and (lock is None or lock.epoch < request.epoch)
@@ -258,7 +260,7 @@ class LeaseTable:
     # --- release.lua
 
     def _release(self, config: FailoverConfig, request: Release, now: int) -> Released:
-        self._spend_logins(config, request.logins, now)
+        self._count_logins(config, request.logins, now)
         lock = self.read_lock(now)
         mine = lock is not None and lock.owner == config.owner and (request.leaving or lock.epoch == request.epoch)
         if mine:
@@ -332,6 +334,14 @@ class LeaseTable:
         self.owed_until = now + min(debt, full)
         if logins.count:
             self.counts[f"login:{config.site}"] += logins.count
+
+    def _count_logins(self, config: FailoverConfig, logins: Logins, now: int) -> None:
+        if not logins.count and logins.left is None:
+            return
+        owner, before = self.told.get(config.site, ("", 0))
+        before = before if owner == config.owner else logins.count
+        self._spend_logins(config, Logins(max(0, logins.count - before), logins.left), now)
+        self.told[config.site] = (config.owner, logins.count)
 
     def _read_memory(self, config: FailoverConfig, now: int) -> tuple[int, int]:
         epoch = self.epoch or 0

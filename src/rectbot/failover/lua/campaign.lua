@@ -4,7 +4,7 @@ if req.epoch_seen > epoch then
   epoch = req.epoch_seen
   redis.call('HSET', MEMORY, 'epoch', epoch)
 end
-spend_logins(req.logins, req.allowed)
+count_logins()
 
 local lock, left = read_lock()
 if lock and lock.owner == req.owner then
@@ -115,6 +115,7 @@ end
 epoch = epoch + 1
 write_lock(epoch, now)
 spend_logins(1, -1)
+redis.call('HSET', MEMORY, 'told:' .. req.site, req.owner .. ' ' .. req.logins)
 redis.call('DEL', RESERVED)
 journal('acquired', req.site, req.owner, epoch)
 if redis.call('HGET', OPERATOR, 'switch_to') == req.site then

@@ -95,6 +95,17 @@ local function spend_logins(count, left)
   if count > 0 then redis.call('HINCRBY', COUNTS, 'login:' .. req.site, count) end
 end
 
+-- Enters what the asker says of its logins: how many it has made since it began, but those that a grant has paid for. So
+-- telling twice does no harm. Where the number that it told before is forgotten, so is what it cost: it counts from now on.
+local function count_logins()
+  if req.logins == 0 and req.allowed < 0 then return end
+  local field = 'told:' .. req.site
+  local owner, before = string.match(redis.call('HGET', MEMORY, field) or '', '^(.*) (%d+)$')
+  before = owner == req.owner and tonumber(before) or req.logins
+  spend_logins(math.max(0, req.logins - before), req.allowed)
+  redis.call('HSET', MEMORY, field, req.owner .. ' ' .. req.logins)
+end
+
 -- This server process; of a group of servers, also by whose decision it is the master.
 local function server_run()
   return string.match(redis.call('INFO', 'server'), 'run_id:(%w+)') .. req.term

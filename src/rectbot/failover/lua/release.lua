@@ -1,6 +1,6 @@
 -- Gives the asker's lock up, for everyone or for one site. A site that leaves takes its heartbeat with it, and any lock:
 -- it may have been granted one without having heard of it.
-spend_logins(req.logins, req.allowed)
+count_logins()
 local lock = read_lock()
 local mine = lock and lock.owner == req.owner and (req.leaving or lock.epoch == req.epoch)
 if mine then redis.call('DEL', LOCK) end

@@ -1,6 +1,6 @@
 -- Heartbeat of the leader: keeps its lock for another TTL, and says who waits for it.
 local epoch, suspended = read_memory()
-spend_logins(req.logins, req.allowed)
+count_logins()
 local lock = read_lock()
 local mine = lock and lock.owner == req.owner and lock.epoch == req.epoch
 -- While grants are suspended nobody can have won the lock since: what is missing, or older, was lost by the store.
