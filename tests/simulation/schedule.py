@@ -221,7 +221,8 @@ class Faults:
         judge.disturbed()
         judge.bent = True
         outcome = self._command(Command(act, "eve", "", site.name, int(lasts)))
-        judge.switch_to = site.name if act == "switch" and isinstance(outcome, Accepted) else ""
+        moves = act == "switch" and isinstance(outcome, Accepted) and judge.holder is not site
+        judge.switch_to = site.name if moves else ""
         if act == "drain":
             judge.drained.add(site.name)
 
