@@ -132,9 +132,11 @@ class Judge:
         self.untold.setdefault(site.name, []).append(site.sent)
         self._spend(self._unknown() - len(self.untold[site.name]))
 
-    def on_memory_lost(self) -> None:
+    def on_memory_lost(self, *, entirely: bool) -> None:
         """The store may forget what was spent: an older copy all of it, an empty table takes all but ten for spent."""
         self.memory_lost = True
+        if entirely:
+            self.holder = None  # until its renewal restores the lock; a release ends nothing, as grants are suspended
         self.drained.clear()
         self.allowed += max(10, self.logins)
 

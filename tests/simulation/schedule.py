@@ -181,7 +181,7 @@ class Faults:
 
         def end() -> None:
             if store.table is not table:  # also when another fault has ended meanwhile, and something was written since
-                judge.on_memory_lost()
+                judge.on_memory_lost(entirely=table.epoch is None)
             store.restart(table)
 
         self._during(lasts, None, end, what)
