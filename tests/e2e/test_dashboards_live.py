@@ -103,7 +103,8 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Played]:
         until(lambda: play.value('rectbot_failover_events_total{kind="expired"}'), 30, "the death is scraped")
         stack.run("site", "start", "xserver")
         until(lambda: play.value('rectbot_failover_leader{site="xserver"}'), 40, "xserver leads again")
-        stack.run("push", BOT_PID_FILE=str(stack.var / "run" / "bot-xserver.pid"))
+        pid_file, spool = stack.var / "run" / "bot-xserver.pid", stack.var / "spool" / "bot-xserver"
+        stack.run("push", BOT_PID_FILE=str(pid_file), LOKI_SPOOL=str(spool))
         stack.run("failover", "switch", "oci")
         stack.run("failover", "hold", "--why", "the play")
         stack.run("failover", "drain", "xserver")
