@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from rectbot.logs.engine.context import Context
 from rectbot.logs.engine.logs import select
 from rectbot.logs.logql import ast
 from rectbot.logs.server.ingest import Ingest
+from rectbot.logs.store.database import ClosedError
 from rectbot.logs.store.limits import Limits
 from rectbot.logs.store.store import Store
 from rectbot.logs.store.upkeep import Upkeep
@@ -93,3 +95,28 @@ def test_retention_by_age_and_by_size(tmp_path: Path) -> None:
 def everything_now(store: Store) -> list[tuple[str, int, str]]:
     entries = select(store, ALL, 0, time.time_ns() + 10**9, 5000, Context(store.limits))
     return [(entry.labels["s"], entry.time, entry.line.decode()) for entry in entries]
+
+
+def test_a_store_that_closes_waits_for_who_reads_and_refuses_who_comes_later(tmp_path: Path) -> None:
+    store, started = Store(tmp_path), threading.Barrier(5)
+    push(store, "x", [(number, "a line", {}) for number in range(5000)])
+    (stream,) = store.index.streams()
+    outcomes: list[BaseException] = []
+
+    def read() -> None:
+        started.wait(10)
+        try:
+            while True:
+                assert store.read(stream, stream.chunks[0]) is not None
+        except BaseException as error:
+            outcomes.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    started.wait(10)
+    store.close()
+    for thread in threads:
+        thread.join(10)
+    assert [type(outcome) for outcome in outcomes] == [ClosedError] * 4
+    assert store.damaged_chunks == 0

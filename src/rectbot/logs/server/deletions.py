@@ -65,7 +65,8 @@ def cancel(store: Store, number: str) -> None:
 
 def all_(store: Store) -> list[dict[str, Any]]:
     """All requests, done and not."""
-    rows = store.database.reader().execute("SELECT id, query, first, last, created, status FROM deletion ORDER BY id")
+    with store.database.reading() as connection:
+        rows = connection.execute("SELECT id, query, first, last, created, status FROM deletion ORDER BY id").fetchall()
     return [
         {
             "request_id": str(number),

@@ -10,6 +10,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rectbot.errors import RectbotError
@@ -51,6 +52,18 @@ def connect(path: Path, *, write: bool = False) -> sqlite3.Connection:
     return connection
 
 
+class ClosedError(Exception):
+    """The store was closed while somebody still wanted to read."""
+
+
+class _Reader:
+    """A thread's connection, and who uses it: SQLite must not lose a connection in the middle of a query."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = connect(path)
+        self.busy = threading.Lock()
+
+
 class Database:
     """Reads from any thread; writes from one at a time."""
 
@@ -58,8 +71,9 @@ class Database:
         self.path = folder / "logs.db"
         self.damage: list[str] = []
         self._readers = threading.local()
-        self._all: list[sqlite3.Connection] = []
+        self._all: list[_Reader] = []
         self._lock = threading.Lock()
+        self._closed = False
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.found = self._open()
@@ -135,27 +149,42 @@ class Database:
         """Removes chunks, in the transaction that is open."""
         self.writer.executemany("DELETE FROM chunk WHERE id = ?", [(row,) for row in rows])
 
-    def reader(self) -> sqlite3.Connection:
-        """This thread's connection for reading."""
-        connection: sqlite3.Connection | None = getattr(self._readers, "connection", None)
-        if connection is None:
-            connection = self._readers.connection = connect(self.path)
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, which stays open for the block. Raises ClosedError."""
+        reader: _Reader | None = getattr(self._readers, "reader", None)
+        if reader is None:
+            reader = self._readers.reader = _Reader(self.path)
             with self._lock:
-                self._all.append(connection)
-        return connection
+                self._all.append(reader)
+        with reader.busy:
+            if self._closed:
+                reader.connection.close()
+                raise ClosedError(f"{self.path} is closed")
+            yield reader.connection
 
     def read(self, row: int) -> tuple[bytes, bytes] | None:
-        """The blobs of a chunk (index, text); None when it is gone. Raises sqlite3.DatabaseError when damaged."""
-        found: tuple[bytes, bytes] | None = (
-            self.reader().execute("SELECT index_, text FROM chunk WHERE id = ?", (row,)).fetchone()
-        )
+        """The blobs of a chunk (index, text); None when it is gone.
+
+        Raises sqlite3.DatabaseError when damaged, ClosedError.
+        """
+        with self.reading() as connection:
+            found: tuple[bytes, bytes] | None = connection.execute(
+                "SELECT index_, text FROM chunk WHERE id = ?", (row,)
+            ).fetchone()
         return found
 
     def checkpoint(self) -> None:
         """Moves what is in the write-ahead log into the file, as far as that holds up nobody."""
-        self.reader().execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        with self.reading() as connection:
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
 
     def close(self) -> None:
-        for connection in self._all:
-            connection.close()
+        """Waits for the reads that go on; a later one is told ClosedError."""
+        self._closed = True
+        with self._lock:
+            readers = list(self._all)
+        for reader in readers:
+            with reader.busy:
+                reader.connection.close()
         self.writer.close()

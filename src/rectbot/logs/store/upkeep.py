@@ -130,11 +130,10 @@ class Upkeep:
 
     def delete(self) -> None:
         """Does the oldest deletion that was asked for."""
-        row = (
-            self.store.database.reader()
-            .execute("SELECT id, query, first, last FROM deletion WHERE status = 'received' ORDER BY id LIMIT 1")
-            .fetchone()
-        )
+        with self.store.database.reading() as connection:
+            row = connection.execute(
+                "SELECT id, query, first, last FROM deletion WHERE status = 'received' ORDER BY id LIMIT 1"
+            ).fetchone()
         if row is None:
             return
         number, query, first, last = row
