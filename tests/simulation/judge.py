@@ -138,6 +138,7 @@ class Judge:
         if entirely:
             self.holder = None  # until its renewal restores the lock; a release ends nothing, as grants are suspended
         self.drained.clear()
+        self.switch_to = ""  # what is handed over from now on may be a hand-back, which a more preferred site may pass
         self.allowed += max(10, self.logins)
 
     def _unknown(self) -> int:
