@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -15,7 +15,7 @@ from rectbot.logs.store.limits import Limits
 from rectbot.logs.store.store import Store
 
 Metadata = dict[str, str]
-Pushed = tuple[Metadata, list[int], list[str], dict[int, Metadata]]
+Pushed = tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]
 Batch = tuple[str, Encoded]  # a stream's key, and a chunk for it
 _WIDEST = 4  # bytes of a character in UTF-8
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
@@ -106,7 +106,7 @@ class Ingest:
     def _bounds(self) -> tuple[int, int]:
         return self.store.oldest(), time.time_ns() + int(self.limits.ahead_seconds * 1e9)
 
-    def _all_good(self, times: list[int], lines: list[str]) -> bool:
+    def _all_good(self, times: list[int], lines: Sequence[str]) -> bool:
         """In strict order of time, so that nothing is there twice, and within the limits: the usual case."""
         oldest, newest = self._bounds()
         ordered = all(map(operator.lt, times, islice(times, 1, None)))
@@ -118,8 +118,8 @@ class Ingest:
         return len(line) * _WIDEST <= limit or len(line.encode(errors="replace")) <= limit
 
     def _good_ones(
-        self, labels: Metadata, times: list[int], lines: list[str], metadata: dict[int, Metadata]
-    ) -> tuple[list[int], list[str], dict[int, Metadata], RejectedError | None]:
+        self, labels: Metadata, times: list[int], lines: Sequence[str], metadata: dict[int, Metadata]
+    ) -> tuple[list[int], Sequence[str], dict[int, Metadata], RejectedError | None]:
         oldest, newest = self._bounds()
         complaint: RejectedError | None = None
         seen: set[tuple[int, str]] = set()

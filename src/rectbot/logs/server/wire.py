@@ -7,9 +7,8 @@ https://protobuf.dev/programming-guides/encoding/. The two messages are small en
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from operator import attrgetter
 
 import msgspec
 
@@ -39,22 +38,55 @@ class _Push(msgspec.Struct):
     streams: list[_Stream]
 
 
-_JSON = msgspec.json.Decoder(_Push)
-_TIME, _LINE, _METADATA = attrgetter("time"), attrgetter("line"), attrgetter("metadata")
+class _PlainStream(msgspec.Struct):
+    """Without structured metadata, as most are: pairs come apart into columns at once."""
+
+    stream: dict[str, str]
+    values: list[tuple[str, str]]
 
 
-def from_json(body: bytes) -> Iterator[tuple[Metadata, list[int], list[str], dict[int, Metadata]]]:
+class _PlainPush(msgspec.Struct):
+    streams: list[_PlainStream]
+
+
+_ANY, _PLAIN = msgspec.json.Decoder(_Push), msgspec.json.Decoder(_PlainPush)
+_NUMBERS = msgspec.json.Decoder(list[int])
+
+
+def from_json(body: bytes) -> Iterator[tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]]:
     """Labels, times, lines and structured metadata of each stream. Raises WireError."""
     try:
-        for stream in _JSON.decode(body).streams:
-            values = stream.values
-            metadata = {}
-            if any(map(_METADATA, values)):
-                metadata = {index: value.metadata for index, value in enumerate(values) if value.metadata}
-            yield stream.stream, list(map(int, map(_TIME, values))), list(map(_LINE, values)), metadata
+        for stream in _PLAIN.decode(body).streams:
+            times, lines = zip(*stream.values, strict=True) if stream.values else ((), ())
+            yield stream.stream, _numbers(times), lines, {}
+    except msgspec.ValidationError:
+        yield from _with_metadata(body)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise WireError(str(error)) from None
+
+
+def _with_metadata(body: bytes) -> Iterator[tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]]:
+    try:
+        streams = _ANY.decode(body).streams
     except msgspec.DecodeError as error:
         raise WireError(str(error)) from None
-    except (ValueError, RecursionError):
+    for stream in streams:
+        metadata = {index: value.metadata for index, value in enumerate(stream.values) if value.metadata}
+        times = _numbers([value.time for value in stream.values])
+        yield stream.stream, times, [value.line for value in stream.values], metadata
+
+
+def _numbers(texts: Sequence[str]) -> list[int]:
+    """All at once as JSON, which takes a fifth of the time that `int` does; what is no JSON, one by one."""
+    try:
+        numbers = _NUMBERS.decode(f"[{','.join(texts)}]")
+        if len(numbers) == len(texts):
+            return numbers
+    except msgspec.DecodeError:
+        pass
+    try:
+        return [int(text) for text in texts]
+    except ValueError:
         raise WireError("a value's first part must be nanoseconds since 1970, as text") from None
 
 
@@ -70,7 +102,7 @@ def _unpacked(body: bytes, most: int) -> bytes:
         raise WireError(f"snappy: {error}") from None
 
 
-def from_protobuf(body: bytes, most: int) -> Iterator[tuple[Metadata, list[int], list[str], dict[int, Metadata]]]:
+def from_protobuf(body: bytes, most: int) -> Iterator[tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]]:
     """The same from a PushRequest in a snappy block of at most `most` bytes unpacked. Raises WireError."""
     for field, content in _fields(_unpacked(body, most)):
         if field != 1:

@@ -1,0 +1,45 @@
+"""Push bodies as JSON: columns come out of them, by the fast way and by the slow one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from rectbot.logs.server.wire import WireError, from_json
+
+
+def read(values: list[Any]) -> tuple[list[int], list[str], dict[int, dict[str, str]]]:
+    body = json.dumps({"streams": [{"stream": {"job": "bot"}, "values": values}]}).encode()
+    [(labels, times, lines, metadata)] = from_json(body)
+    assert labels == {"job": "bot"}
+    return list(times), list(lines), metadata
+
+
+def test_pairs_and_structured_metadata_come_apart_into_columns() -> None:
+    assert read([]) == ([], [], {})
+    assert read([["1", "a"], ["2", "b\n\u2028"]]) == ([1, 2], ["a", "b\n\u2028"], {})
+    assert read([["1", "a"], ["2", "b", {"k": "v"}], ["3", "c", {}]]) == ([1, 2, 3], ["a", "b", "c"], {1: {"k": "v"}})
+
+
+@pytest.mark.parametrize(("text", "number"), [("-5", -5), ("007", 7), ("1764099000000000001", 1764099000000000001)])
+def test_times_are_whole_numbers(text: str, number: int) -> None:
+    assert read([[text, "a"], ["8", "b"]])[0] == [number, 8]
+
+
+@pytest.mark.parametrize("text", ["", "1,2", "1],[2", "1.5", "1e3", "null", "x", "0x1", "[1]"])
+@pytest.mark.parametrize("rest", [[], [{"k": "v"}]])
+def test_what_is_no_time_is_refused(text: str, rest: list[Any]) -> None:
+    for values in ([[text, "a", *rest]], [[text, "a", *rest], ["1", "b"]], [["1", "b"], [text, "a", *rest]]):
+        with pytest.raises(WireError, match="nanoseconds since 1970"):
+            read(values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[[1, "a"]], [["1", 5]], [["1"]], [["1", "a", "b"]], [["1", "a", {"k": 1}]], [["1", "a", {}, {}]], ["1"], [5]],
+)
+def test_what_is_no_entry_is_refused(values: list[Any]) -> None:
+    with pytest.raises(WireError):
+        read(values)
