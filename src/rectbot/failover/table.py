@@ -396,12 +396,14 @@ class LeaseTable:
         site, ttl = config.site, config.lock_ttl_ms
         before = self.beats.get(site)
         was_ready = self.is_ready(before, now)
-        since = before.eligible_since if was_ready and before and before.owner == config.owner else now
+        same = was_ready and before is not None and before.owner == config.owner
+        since = before.eligible_since if same and before else now
         until = now + round(config.hb_ttl_sec * 1000)
         self.beats[site] = Beat(
             config.owner, site, eligible, now, ttl, now + ttl, since, waits, until, self.seal.number
         )
-        if was_ready != (eligible and site not in self.operator.drained and waits != "in doubt"):
+        ready = eligible and site not in self.operator.drained and waits != "in doubt"
+        if (ready and not same) or (was_ready and not ready):
             self.announced = True
         return before.waits if before and now <= before.until else ""
 

@@ -179,12 +179,14 @@ end
 local function write_beat(eligible, waits)
   local before = read_beat(req.place)
   local was_ready = is_ready(before)
-  local since = now
-  if was_ready and before.owner == req.owner then since = before.eligible_since end
+  local same = was_ready and before.owner == req.owner
+  local since = same and before.eligible_since or now
   redis.call('SET', KEYS[6 + req.place], cjson.encode({
     site = req.site, owner = req.owner, eligible = eligible, priority = req.place - 1, ts = now, ttl = req.ttl,
     fresh_until = now + req.ttl, eligible_since = since, number = req.number, waits = waits, report = req.report}), 'PX', req.beat_ttl)
-  if (was_ready or false) ~= (eligible and not is_drained(req.site) and waits ~= 'in doubt') then announce() end
+  local ready = eligible and not is_drained(req.site) and waits ~= 'in doubt'
+  -- A process that is new here, too: its predecessor's heartbeat looks fresh again after the clock was set back.
+  if (ready and not same) or (was_ready and not ready) then announce() end
   return before and before.waits or ''
 end
 
