@@ -57,6 +57,8 @@ def test_allow_replaces_the_list_and_keeps_this_machine(layout: Layout) -> None:
         ("2001:db8::1/64", r"write 2001:db8::/64"),
         ("0.0.0.0/0", "is everybody"),
         ("::/0", "is everybody"),
+        ("fe80::1%eth0", "names an interface"),
+        ("::ffff:203.0.113.5", r"write it as IPv4, like 203\.0\.113\.5"),
     ],
 )
 def test_what_is_no_address_is_refused_before_anything_is_written(text: str, hint: str, layout: Layout) -> None:

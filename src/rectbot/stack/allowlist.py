@@ -46,7 +46,17 @@ def _network(text: str) -> Network:
         ) from None
     if network.prefixlen == 0:
         raise ConfigError(f"{where}: is everybody; name the address of the host that pushes")
+    if network.version == 6:
+        _check_that_nginx_takes(network.network_address, where)
     return network
+
+
+def _check_that_nginx_takes(address: ipaddress.IPv6Address, where: str) -> None:
+    """What Python takes for an address and nginx does not: one refuses its whole file, the other never matches."""
+    if address.scope_id is not None:
+        raise ConfigError(f"{where}: names an interface, which nginx does not take; write the address before the %")
+    if address.ipv4_mapped is not None:
+        raise ConfigError(f"{where}: matches no client of an IPv4 proxy; write it as IPv4, like {address.ipv4_mapped}")
 
 
 def render(networks: Sequence[Network]) -> str:
