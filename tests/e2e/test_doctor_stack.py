@@ -354,3 +354,9 @@ def test_without_a_stack_the_files_are_looked_at(tmp_path: Path) -> None:
     assert checks.pop("stack") == "FAIL"
     assert set(checks) >= {"file-modes", "passwords", "htpasswd", "allowlist"}
     assert set(checks.values()) == {"PASS"}
+
+    (tmp_path / "docker/monitoring/pushgateway/htpasswd").unlink()
+    report = json.loads(idle.run("doctor", "--json", check=False).stdout)
+    (missing,) = [check for check in report["checks"] if check["name"] == "htpasswd"]
+    assert "is missing; run 'rectbot init'" in missing["found"]
+    assert missing["mend"] == "mend that file or setting, then ask again"

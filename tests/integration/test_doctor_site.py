@@ -45,14 +45,17 @@ class Site:
         path.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
         path.chmod(0o600)
 
-    def doctor(self) -> tuple[int, dict[str, tuple[str, str]]]:
-        """The exit code; and by name the result of each check, and what was found."""
+    def run_doctor(self) -> subprocess.CompletedProcess[str]:
         environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        done = subprocess.run(
+        return subprocess.run(
             [sys.executable, "-m", "rectbot", "doctor", "--json"],
             env=environment | {"RECTBOT_HOME": str(self.home)},
             capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
+
+    def doctor(self) -> tuple[int, dict[str, tuple[str, str]]]:
+        """The exit code; and by name the result of each check, and what was found."""
+        done = self.run_doctor()
         report = json.loads(done.stdout)
         assert report["engine"] == "site", done.stderr
         assert PASSWORD not in done.stdout
@@ -79,6 +82,14 @@ def test_a_site_in_order(site: Site) -> None:
         "REDIS_PASSWORD is shorter than 16 characters; PUSHGATEWAY_PASSWORD is shorter than 16 characters",
     )
     assert {result for result, _ in checks.values()} == {"PASS"}, checks
+
+
+def test_a_site_makes_no_passwords_so_they_are_to_be_copied(site: Site) -> None:
+    site.write()
+    done = site.run_doctor()
+    (passwords,) = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "passwords"]
+    assert passwords["mend"].startswith("copy oci's into ")
+    assert "rectbot init" not in passwords["mend"]
 
 
 BROKEN = {

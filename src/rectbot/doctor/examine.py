@@ -12,7 +12,7 @@ from rich.text import Text
 from rectbot.doctor import exposure, files, monitoring, proxy, store
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Result, Verdict, fail
-from rectbot.errors import RectbotError
+from rectbot.errors import ConfigError, RectbotError
 from rectbot.settings import Settings
 
 Check = Callable[[Subject], Verdict]
@@ -79,6 +79,8 @@ def run(subject: Subject) -> Iterator[tuple[str, Verdict]]:
     for name, check in CHECKS[subject.engine].items():
         try:
             yield name, check(subject)
+        except ConfigError as error:
+            yield name, fail(str(error), "mend that file or setting, then ask again")
         except RectbotError as error:
             yield name, fail(str(error), "start what does not answer, then ask again")
 

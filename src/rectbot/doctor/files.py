@@ -62,7 +62,10 @@ def passwords(subject: Subject) -> Verdict:
     if len(set(given)) < len(given):
         wrong.append("two of them are the same")
     if wrong:
-        return fail("; ".join(wrong), f"empty them in {subject.layout.env_file}, run 'rectbot init', and restart")
+        path = subject.layout.env_file
+        made_elsewhere = subject.engine is Engine.SITE
+        mend = f"copy oci's into {path}" if made_elsewhere else f"empty them in {path}, run 'rectbot init'"
+        return fail("; ".join(wrong), f"{mend}, and restart")
     return ok(f"{len(given)} passwords, each long and its own")
 
 
