@@ -80,7 +80,7 @@ def test_a_line_of_history() -> None:
     event = Event("1-0", 1_700_000_000.5, "handed-over", "a", "a:host:1:0", 7, "hands over to b")
     line = describe_event(event)
     assert line.endswith("handed-over          a            epoch 7      hands over to b  [a:host:1:0]")
-    assert describe_event(replace(event, site="", why="")).endswith(
+    assert describe_event(event._replace(site="", why="")).endswith(
         "handed-over          -            epoch 7      [a:host:1:0]"
     )
 

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import asdict
 from typing import TYPE_CHECKING, TypeVar
 
 from rectbot.errors import ConfigError
@@ -60,7 +59,7 @@ def show_history(settings: Settings, say: Say, count: int, *, as_json: bool = Fa
     """`rectbot failover history`; as JSON one event a line, oldest first."""
     events = _with_store(settings, lambda store, _: store.events(count))
     for event in events:
-        say(json.dumps(asdict(event), ensure_ascii=False) if as_json else describe_event(event))
+        say(json.dumps(event._asdict(), ensure_ascii=False) if as_json else describe_event(event))
     if explain:
         say("")
         for kind in dict.fromkeys(event.kind for event in events):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 SiteState = Literal["leads", "starting", "standby", "damped", "drained", "out", "silent", "absent"]
 """A leader leads once its workload serves. An absent site has no heartbeat, a silent one an old one."""
@@ -85,8 +85,7 @@ class Snapshot:
         return self.pinned if self.pinned != priority[0] else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(NamedTuple):
     """One transition, as the store recorded it. MEANINGS lists the kinds."""
 
     id: str  # of the Redis stream; grows

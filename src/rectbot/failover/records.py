@@ -17,7 +17,8 @@ class Lock(NamedTuple):
     ttl: int
 
 
-class Beat(NamedTuple):
+@dataclass(slots=True)
+class Beat:
     """A heartbeat."""
 
     owner: str

@@ -31,6 +31,7 @@ from rectbot.failover.watch import Seal
 
 _LOST_EPOCHS = 1_000  # as many as a server that lost its memory may have forgotten
 _LOST_LOGINS = 10  # so many are left when it may have forgotten some
+_ONE_LOGIN = Logins(1)
 _NO_SEAL = Seal(0, None, 0, 0)
 
 
@@ -120,7 +121,7 @@ class LeaseTable:
             self._count_loss(config, (self.holder, self.holder_owner), epoch, now)
         epoch += 1
         self._write_lock(config, epoch, now, now)
-        self._spend_logins(config, Logins(1), now)
+        self._spend_logins(config, _ONE_LOGIN, now)
         self.told[config.site] = (config.owner, request.logins.count)
         self.reserved = ("", -1)
         self.enter("acquired", _me(config), epoch, "", now)
@@ -408,5 +409,6 @@ class LeaseTable:
         return before.waits if before and now <= before.until else ""
 
     def enter(self, kind: str, who: tuple[str, str], epoch: int, why: str, now: int) -> None:
-        self.journal.append(Event(f"{now}-{len(self.journal)}", now / 1000, kind, *who, epoch, why))
-        self.counts[f"{kind}:{who[0]}"] += 1
+        site, owner = who
+        self.journal.append(Event(f"{now}-{len(self.journal)}", now / 1000, kind, site, owner, epoch, why))
+        self.counts[f"{kind}:{site}"] += 1
