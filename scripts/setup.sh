@@ -55,7 +55,15 @@ want prometheus prometheus
 want prometheus-pushgateway prometheus-pushgateway
 want prometheus-alertmanager prometheus-alertmanager
 want nginx nginx-light
-case $lock in *dev*) want chromium chromium ;; esac  # the console's tests
+case $lock in *dev*)
+    want chromium chromium  # the console's tests
+    # mypyc compiles the simulator: a compiler, what C programs include, and the headers of Debian's Python (of another
+    # Python they are where that is).
+    want gcc gcc
+    [ -e /usr/include/stdlib.h ] || missing="$missing libc6-dev"
+    headers=$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))' 2>/dev/null || true)
+    case $headers in /usr/include/*) [ -e "$headers/Python.h" ] || missing="$missing ${headers##*/}-dev" ;; esac ;;
+esac
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
     fail "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3 make setup"
 "$python" -c 'import ensurepip, venv' 2>/dev/null || [ -x $venv/bin/pip ] || missing="$missing python3-venv"

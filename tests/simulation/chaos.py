@@ -14,6 +14,8 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 
+from . import schedule
+from .compiled import CannotCompileError, modules
 from .schedule import build, play, run
 from .world import World
 
@@ -44,7 +46,7 @@ def run_range(first: int, count: int) -> Result:
             return Result(seed - first + 1, time.process_time() - began, logins, disturbances, seed, why)
         logins += len(world.judge.starts)
         disturbances += world.judge.edges
-        vars(world).clear()  # it holds itself in circles: opened, it goes at once and needs no collector
+        world.end()
     gc.enable()
     return Result(count, time.process_time() - began, logins, disturbances)
 
@@ -79,7 +81,8 @@ def _forever(first: int, workers: int, seconds: float) -> int:
     """Returns the process's exit status: 1 when an invariant broke."""
     began, total, spent, logins, disturbances = time.monotonic(), 0, 0.0, 0, 0
     last_said = began
-    print(f"schedules from seed {first} on, {workers} workers; Ctrl-C ends", flush=True)
+    code = "compiled" if is_compiled() else "plain Python"
+    print(f"schedules from seed {first} on, {workers} workers, {code}; Ctrl-C ends", flush=True)
     with ProcessPoolExecutor(workers) as pool:
         running = {pool.submit(run_range, first + place * CHUNK, CHUNK) for place in range(workers)}
         ahead = first + workers * CHUNK
@@ -113,6 +116,21 @@ def _report(total: int, spent: float, logins: int, disturbances: int) -> str:
     )
 
 
+def is_compiled() -> bool:
+    return not str(schedule.__file__).endswith(".py")
+
+
+def _compile() -> None:
+    """Begins anew with the compiled modules, if they can be had."""
+    try:
+        folder = modules(lambda text: print(text, flush=True))
+    except CannotCompileError as error:
+        print(f"plain Python, at a third of the speed: {error}", flush=True)
+        return
+    command = [sys.executable, "-m", "simulation.chaos", *sys.argv[1:]]
+    os.execve(sys.executable, command, os.environ | {"PYTHONPATH": str(folder)})
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, help="replay this one, and tell its story")
@@ -123,6 +141,8 @@ def main() -> int:
     if given.seed is not None:
         print(timeline(given.seed))
         return 0
+    if not is_compiled():
+        _compile()
     first = given.first if given.first is not None else secrets.randbelow(2**40)
     return _forever(first, given.workers, given.seconds)
 

@@ -23,7 +23,7 @@ SLACK = 50.0  # milliseconds that I3 allows on top
 BEATS = (Campaign, Release)  # requests that say whether their site is eligible
 
 
-class Violation(AssertionError):  # noqa: N818 (what happened)
+class Violation(Exception):  # noqa: N818 (what happened)
     """An invariant was broken."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from random import Random
 from types import ModuleType
 from typing import Any, Literal
 
@@ -13,15 +12,16 @@ from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Accepted, Command, Outcome
 from rectbot.failover.orders import obey
 
-from .site import Site
+from .dice import Dice
+from .site import Lives, Site
 from .world import NAMES, Weather, World
 
 TTL = 1_000
 ACTS: tuple[Literal["switch", "hold", "drain"], ...] = ("switch", "switch", "hold", "drain")
 
 
-def _base(names: tuple[str, ...], renew: int, stop: int, failback: float) -> FailoverConfig:
-    return FailoverConfig(
+def _lives(names: tuple[str, ...], renew: int, stop: int, failback: float) -> Lives:
+    base = FailoverConfig(
         site=names[0],
         priority=names,
         lock_ttl_ms=TTL,
@@ -32,12 +32,13 @@ def _base(names: tuple[str, ...], renew: int, stop: int, failback: float) -> Fai
         sit_out_ms=100,
         sit_out_max_ms=1_600,
         owner="nobody",
-    ).validate()
+    )
+    return Lives(base.validate())
 
 
-BASES = {
+LIVES = {
     (count, failback): [
-        _base(NAMES[:count], renew, stop, failback) for renew, stop in ((333, 250), (400, 100), (430, 60), (250, 400))
+        _lives(NAMES[:count], renew, stop, failback) for renew, stop in ((333, 250), (400, 100), (430, 60), (250, 400))
     ]
     for count in (1, 2, 3)
     for failback in (0.0, 0.3)
@@ -136,7 +137,7 @@ class Faults:
         def end() -> None:
             world.weather = Weather(latency=before.latency)
 
-        self._during(lasts, None, end, f"{world.weather}")
+        self._during(lasts, None, end, f"{world.weather}" if world.trace else "")
 
     def sicken(self, lasts: float) -> None:
         site = self.site()
@@ -270,13 +271,13 @@ FAULTS = [act for act, weight in WEIGHTS.items() for _ in range(weight)]
 
 def build(seed: int, *, trace: bool = False, **changes: Any) -> tuple[World, float]:
     """The world of a seed, ready to run, and until when things go wrong in it."""
-    rng = Random(seed)
+    rng = Dice(seed)
     count = rng.choice((2, 2, 2, 3))
-    base = rng.choice(BASES[count, rng.choice((0.0, 0.3))])
-    world = World(rng, base, NAMES[:count], trace=trace, child=rng.random() < 0.5, **changes)
+    lives = rng.choice(LIVES[count, rng.choice((0.0, 0.3))])
+    world = World(rng, lives, NAMES[:count], trace=trace, child=rng.random() < 0.5, **changes)
     world.weather = Weather(latency=rng.choice((0.5, 5.0, 20.0)))
     if rng.random() < 0.9:
-        world.store.table.initialise(base, world.store.clock(0))
+        world.store.table.initialise(world.base, world.store.clock(0))
     for site in world.sites:
         site.stop_share = rng.choice((0.0, 0.2, 0.97, 0.97))
         world.at(rng.random() * 30, site.boot)
@@ -301,7 +302,7 @@ def _spend_budget(world: World, left: int) -> None:
     """So many logins are left of the last 24 hours, and none comes back before the schedule is over."""
     base, store = world.base, world.store
     store.table.owed_until = store.clock(0) + (base.login_burst - left) * base.login_ms
-    world.judge.allowed, world.judge.bent = left, True
+    world.judge.allowed, world.judge.bent = float(left), True
 
 
 def run(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from rectbot.failover.config import FailoverConfig
@@ -31,6 +30,7 @@ from rectbot.failover.messages import (
     WorkloadEnded,
     WorkloadStopped,
 )
+from rectbot.failover.protocol import State
 from rectbot.failover.watch import Seal, Watch
 
 if TYPE_CHECKING:
@@ -41,23 +41,31 @@ TICK = Tick()
 HEARD = (Granted, Refused, Renewed)  # answers that tell the store's time
 
 
-@cache
-def config_of(base: FailoverConfig, site: str, life: int) -> FailoverConfig:
-    """The configuration of one life of a site's process: each has an owner of its own."""
-    return replace(base, site=site, owner=f"{site}{life}")
+class Lives:
+    """The configuration of each life of a site's process, which has an owner of its own; the schedules share them."""
+
+    def __init__(self, base: FailoverConfig) -> None:
+        self.base = base
+        self._known: dict[tuple[str, int], FailoverConfig] = {}
+
+    def config_of(self, site: str, life: int) -> FailoverConfig:
+        known = self._known.get((site, life))
+        if known is None:
+            known = self._known[site, life] = replace(self.base, site=site, owner=f"{site}{life}")
+        return known
 
 
-@dataclass(slots=True)
 class Message:
     """A request on its way, and where its answer belongs."""
 
-    site: Site
-    life: int
-    config: FailoverConfig
-    send: Send
-    seal: Seal
-    sent_at: int
-    not_after: int
+    def __init__(self, site: Site, send: Send, seal: Seal, sent_at: int, not_after: int) -> None:
+        self.site = site
+        self.life = site.life
+        self.config = site.config
+        self.send = send
+        self.seal = seal
+        self.sent_at = sent_at
+        self.not_after = not_after
 
 
 class Wire:
@@ -92,16 +100,17 @@ class Wire:
 class Site:
     """A machine with one site's process, its workload, and a guardian."""
 
-    def __init__(self, world: World, base: FailoverConfig, name: str, rate: float, offset: int) -> None:
+    state: State  # since it was booted
+
+    def __init__(self, world: World, name: str, rate: float, offset: int) -> None:
         self.world = world
-        self.base = base
+        self.lives = world.lives
         self.name = name
-        self.place = base.priority.index(name)
+        self.place = world.base.priority.index(name)
         self.rate = rate
         self.offset = offset
         self.life = 0
-        self.config = config_of(base, name, 0)
-        self.state: Any = None
+        self.config = self.lives.config_of(name, 0)
         self.up = False
         self.frozen = ""  # "paused": the process; "suspended": the whole machine
         self.frozen_at = 0.0
@@ -143,7 +152,7 @@ class Site:
         if self.up:
             return
         self.life += 1
-        self.config = config_of(self.base, self.name, self.life)
+        self.config = self.lives.config_of(self.name, self.life)
         self.state = self.world.protocol.State()
         self.up, self.frozen, self.ahead, self.armed = True, "", None, NEVER
         self.watch = Watch()
@@ -217,7 +226,7 @@ class Site:
             local = self.give_up_at
         self.due = local
         if local is not None and local < self.armed:
-            self.armed = local
+            self.armed = float(local)
             self.world.at(self.when(local), self.ring, local)
 
     def ring(self, local: int) -> None:
@@ -311,7 +320,7 @@ class Site:
         if self.ahead is None:  # a new connection asks for the time first
             self.ahead = world.store.clock(world.t) - now + int(world.latency())
         seal = self.watch.seal(send.id, now)
-        message = Message(self, self.life, self.config, send, seal, now, send.give_up_at + self.ahead)
+        message = Message(self, send, seal, now, send.give_up_at + self.ahead)
         if world.trace:
             world.say(self, f"    sends {send.request}")
         self.wire.carry("requests", world.arrive, message)

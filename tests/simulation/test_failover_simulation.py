@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -33,6 +35,18 @@ def test_a_seed_is_a_schedule() -> None:
         first, second, told = run(seed), run(seed), run(seed, trace=True)
         assert first.judge.starts == second.judge.starts == told.judge.starts
         assert first.count == second.count == told.count
+
+
+def test_a_world_that_has_ended_is_gone() -> None:
+    """And needs no collector, which run_range turns off."""
+    gc.disable()
+    for seed in range(100):
+        world = run(seed)
+        here = weakref.ref(world)
+        world.end()
+        del world
+        assert here() is None
+    gc.enable()
 
 
 def test_a_story_can_be_read() -> None:

@@ -7,51 +7,62 @@ its own, with its own rate. Everything that happens comes from one seeded genera
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from random import Random
+from dataclasses import dataclass
+from heapq import heappop, heappush
 from types import ModuleType
 from typing import Any
 
 from rectbot.failover import protocol as real_protocol
 from rectbot.failover import table as real_table
 from rectbot.failover.config import FailoverConfig
+from rectbot.failover.messages import Event
+from rectbot.failover.protocol import Actions, State
+from rectbot.failover.table import LeaseTable
 
+from .dice import Dice
 from .judge import Judge
-from .site import Message, Site
+from .site import Lives, Message, Site
 
 LIVELOCK = 20_000  # events; a schedule has some hundreds
 NAMES = ("a", "b", "c")
 
 
-@dataclass(slots=True)
 class Weather:
     """What the network does to messages, for the time being."""
 
-    latency: float = 1.0  # of most messages, one way
-    tail: float = 0.0  # how probable it is that one takes far longer
-    worst: float = 0.0  # so long
-    loss: float = 0.0
-    twice: float = 0.0
+    def __init__(
+        self, latency: float = 1.0, tail: float = 0.0, worst: float = 0.0, loss: float = 0.0, twice: float = 0.0
+    ) -> None:
+        self.latency = latency  # of most messages, one way
+        self.tail = tail  # how probable it is that one takes far longer
+        self.worst = worst  # so long
+        self.loss = loss
+        self.twice = twice
+
+    def __repr__(self) -> str:
+        return (
+            f"Weather(latency={self.latency}, tail={self.tail}, worst={self.worst}, loss={self.loss},"
+            f" twice={self.twice})"
+        )
 
 
 class Store:
     """A server: its clock, its table, and what can happen to it."""
 
-    def __init__(self, table: Any, rate: float, base: int) -> None:
+    def __init__(self, table: LeaseTable, rate: float, base: int) -> None:
         self.table = table
         self.rate = rate
         self.base = base
         self.up = True
         self.paused = False
         self.backlog: list[Message] = []
-        self.copies: list[Any] = []  # what a replica had, at times
+        self.copies: list[LeaseTable] = []  # what a replica had, at times
 
     def clock(self, t: float) -> int:
         return int(self.base + t * self.rate)
 
-    def restart(self, table: Any) -> None:
+    def restart(self, table: LeaseTable) -> None:
         run = self.table.run
         self.table = table.copy()
         self.table.run = run + 1
@@ -66,32 +77,43 @@ class Line:
     text: str
 
 
-@dataclass
 class World:
     """Everything, and the queue of what is to happen."""
 
-    rng: Random
-    base: FailoverConfig
-    names: tuple[str, ...]
-    protocol: ModuleType = real_protocol
-    table: ModuleType = real_table
-    trace: bool = False
-    child: bool = False  # the workload is a process of its own: a kill spares the elector
-    clock_stops: bool = False  # a mutant: the sites' clocks stand still while the machine is suspended
-    tail: bool = False  # it goes on until all is well again
-    t: float = 0.0
-    queue: list[tuple[float, int, Callable[[Any], None], Any]] = field(default_factory=list)
-    count: int = 0
-    lines: list[Line] = field(default_factory=list)
-    weather: Weather = field(default_factory=Weather)
+    __deletable__ = ("judge",)  # mypyc wants to know
 
-    def __post_init__(self) -> None:
-        self.step, self.wake_at = self.protocol.step, self.protocol.wake_at
+    def __init__(
+        self,
+        rng: Dice,
+        lives: Lives,
+        names: tuple[str, ...],
+        *,
+        protocol: ModuleType = real_protocol,
+        table: ModuleType = real_table,
+        trace: bool = False,
+        child: bool = False,
+        clock_stops: bool = False,
+    ) -> None:
+        self.rng = rng
+        self.lives = lives
+        self.base = lives.base
+        self.protocol = protocol
+        self.step: Callable[[FailoverConfig, State, Event, int], tuple[State, Actions]] = protocol.step
+        self.wake_at: Callable[[FailoverConfig, State], int | None] = protocol.wake_at
+        self.table = table
+        self.trace = trace
+        self.child = child  # the workload is a process of its own: a kill spares the elector
+        self.clock_stops = clock_stops  # a mutant: the sites' clocks stand still while the machine is suspended
+        self.tail = False  # it goes on until all is well again
+        self.t = 0.0
+        self.queue: list[tuple[float, int, Callable[[Any], None], Any]] = []
+        self.count = 0
+        self.lines: list[Line] = []
+        self.weather = Weather()
         rates = (0.995, 1.0, 1.005)
-        rng = self.rng
-        self.store = Store(self.table.LeaseTable(), rng.choice(rates), 1_000_000)
+        self.store = Store(table.LeaseTable(), rng.choice(rates), 1_000_000)
         self.judge = Judge(self)
-        self.sites = [Site(self, self.base, name, rng.choice(rates), rng.randrange(1_000_000)) for name in self.names]
+        self.sites = [Site(self, name, rng.choice(rates), rng.below(1_000_000)) for name in names]
 
     def say(self, who: object, text: str) -> None:
         if self.trace:
@@ -99,27 +121,34 @@ class World:
 
     def at(self, t: float, act: Callable[[Any], None], what: Any = None) -> None:
         self.count += 1
-        heapq.heappush(self.queue, (t, self.count, act, what))
+        heappush(self.queue, (t, self.count, act, what))
 
     def after(self, delay: float, act: Callable[[Any], None], what: Any = None) -> None:
         self.count += 1
-        heapq.heappush(self.queue, (self.t + delay, self.count, act, what))
+        heappush(self.queue, (self.t + delay, self.count, act, what))
 
     def run(self, until: float) -> None:
-        queue, pop = self.queue, heapq.heappop
+        queue = self.queue
         for _ in range(LIVELOCK):
             if not queue or queue[0][0] > until:
                 self.t = until
                 return
-            self.t, _, act, what = pop(queue)
+            self.t, _, act, what = heappop(queue)
             act(what)
         self.judge.violated("livelock", "there is no end to what happens")
 
+    def end(self) -> None:
+        """It holds itself in circles: opened, it goes at once and needs no collector, which would look at it often."""
+        self.queue.clear()
+        self.sites.clear()
+        self.store.backlog.clear()
+        del self.judge
+
     def latency(self) -> float:
-        weather, random = self.weather, self.rng.random
-        if weather.tail and random() < weather.tail:
-            return weather.worst * random()
-        return weather.latency * (0.5 + random())
+        weather, rng = self.weather, self.rng
+        if weather.tail and rng.random() < weather.tail:
+            return weather.worst * rng.random()
+        return weather.latency * (0.5 + rng.random())
 
     # --- the store's side
 
