@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import get_args
 
 import pytest
@@ -261,6 +262,13 @@ def test_step_is_pure() -> None:
     first = p.step(CONFIG, state, m.Tick(), 1_000)
     assert state == p.State()
     assert p.step(CONFIG, p.State(), m.Tick(), 1_000) == first
+
+
+def test_a_copy_of_the_state_has_all_of_it() -> None:
+    state = p.State()
+    for field in fields(p.State):
+        setattr(state, field.name, object())
+    assert vars(state.copy()) == vars(state)
 
 
 def test_an_operator_has_the_lead_moved_or_given_up() -> None:
