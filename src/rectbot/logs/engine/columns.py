@@ -21,7 +21,7 @@ import msgspec
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.regex import byte_search
 from rectbot.logs.pipeline.entry import ERROR, ERROR_DETAILS, with_metadata
-from rectbot.logs.pipeline.labels import COMPARE, READERS, value_test
+from rectbot.logs.pipeline.labels import COMPARE, READERS, filter_test
 from rectbot.logs.pipeline.parsers import two_objects
 from rectbot.logs.store.chunk import Block
 from rectbot.logs.store.index import Stream
@@ -240,7 +240,7 @@ def mask(tree: ast.LabelCondition) -> tuple[Mask, frozenset[str]]:
 
 
 def _matcher_mask(tree: ast.Matcher) -> Mask:
-    name, test, wanted = tree.name, value_test(tree), tree.value
+    name, test, wanted = tree.name, filter_test(tree), tree.value
 
     def apply(columns: Columns) -> list[bool]:
         column = texts(columns[name])

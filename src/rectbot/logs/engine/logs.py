@@ -121,7 +121,7 @@ def by_stream(entries: Sequence[Entry]) -> list[dict[str, object]]:
     """Loki's `streams` result: entries grouped by their labels, in the order given."""
     grouped: dict[tuple[tuple[str, str], ...], tuple[dict[str, str], list[list[str]]]] = {}
     for entry in entries:
-        labels = {name: value for name, value in entry.labels.items() if value}
+        labels = entry.everything()
         _, values = grouped.setdefault(tuple(sorted(labels.items())), (labels, []))
         values.append([str(entry.time), entry.line.decode(errors="replace")])
     return [{"stream": labels, "values": values} for labels, values in grouped.values()]

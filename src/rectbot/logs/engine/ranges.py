@@ -24,7 +24,8 @@ from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import LimitError, QueryError
 from rectbot.logs.logql.units import parse_duration, parse_float, parse_size
 from rectbot.logs.pipeline.build import build
-from rectbot.logs.pipeline.entry import ERROR, Entry, Stage
+from rectbot.logs.pipeline.entry import ERROR, PRESERVE_ERROR, Entry, Stage
+from rectbot.logs.pipeline.hints import hints_for
 from rectbot.logs.store.store import Store
 
 Labels = tuple[tuple[str, str], ...]
@@ -33,7 +34,7 @@ Series = dict[Labels, list[float | None]]
 
 ADDITIVE = {"count_over_time", "rate", "bytes_over_time", "bytes_rate", "sum_over_time"}
 _PARSERS = (ast.Json, ast.Logfmt, ast.Pattern, ast.Regexp, ast.Unpack)
-_NO_LABELS = (*_PARSERS, ast.LineFilter, ast.Decolorize, ast.Drop, ast.Keep)  # need none
+_READ_LINES = (*_PARSERS, ast.LineFilter)
 _CONVERSIONS: dict[str, Callable[[str], float]] = {
     "": parse_float,
     "bytes": parse_size,
@@ -66,6 +67,7 @@ class RangeQuery:
         self.store, self.tree, self.steps, self.context = store, tree, steps, context
         self.grouping = tree.grouping if tree.grouping is not None else pushed
         self.unwrap = tree.unwrap
+        self.hints = hints_for(tree, self.grouping)
         self.filters, self.rest = split_stages(self._stages())
         self.stages = build(self.rest)
         self.after = build(self.unwrap.filters) if self.unwrap else []
@@ -79,9 +81,8 @@ class RangeQuery:
 
     def _stages(self) -> Sequence[ast.Stage]:
         """Without the parsers where no label is asked for: as in Loki, lines that they could not read are no error."""
-        grouping, stages = self.grouping, self.tree.logs.stages
-        wanted = grouping is None or grouping.without or grouping.names or self.unwrap is not None
-        if (wanted and self.tree.op != "absent_over_time") or not all(isinstance(one, _NO_LABELS) for one in stages):
+        stages = _without_line_formats(self.tree)
+        if not self.hints.nothing:
             return stages
         build(stages)  # what is no pattern is still an error
         return [stage for stage in stages if not isinstance(stage, _PARSERS)]
@@ -244,6 +245,7 @@ class RangeQuery:
             if not number % 1024:
                 self.context.check()
             entry = entry_at(found, index)
+            entry.hints = self.hints
             if not all(stage(entry) for stage in stages):
                 continue
             value: float | None = None
@@ -261,10 +263,11 @@ class RangeQuery:
             yield entry, value
 
     def _grouped(self, entry: Entry) -> Labels:
-        labels = entry.labels
-        if entry.failed and "__preserve_error__" not in labels:
-            raise _pipeline_error(labels)
-        grouping = self.grouping
+        labels, grouping = entry.labels, self.grouping
+        if entry.error:
+            if PRESERVE_ERROR not in labels:
+                raise _pipeline_error(entry.everything())
+            return tuple(sorted(entry.everything().items()))  # not grouped, lest the error be lost
         if grouping is not None and not grouping.without:
             return tuple(sorted((name, labels[name]) for name in set(grouping.names) if labels.get(name)))
         out = set(grouping.names) if grouping is not None else set()
@@ -347,6 +350,15 @@ class RangeQuery:
             there = bisect_right(times, end) > bisect_right(times, end - self.tree.range)
             row.append(None if there else 1.0)
         return {labels: row} if any(row) else {}
+
+
+def _without_line_formats(tree: ast.RangeAggregation) -> Sequence[ast.Stage]:
+    """Without those whose lines nobody looks at: Loki does not run them, and so meets none of their errors."""
+    stages = tree.logs.stages
+    if tree.op.startswith("bytes"):
+        return stages
+    last = max((place for place, stage in enumerate(stages) if isinstance(stage, _READ_LINES)), default=-1)
+    return [stage for place, stage in enumerate(stages) if place < last or not isinstance(stage, ast.LineFormat)]
 
 
 def _key(values: Sequence[str | None]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
@@ -17,6 +18,7 @@ from rectbot.logs.logql.units import parse_duration, parse_float, parse_size
 from rectbot.logs.logql.validate import check_range, check_selector, check_vector
 
 _LONGEST_QUERY = 131_072  # characters, as Loki's max_query_length in bytes
+_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _DEEPEST = 100  # nested parentheses: recursion stays far from Python's limit
 
 
@@ -93,8 +95,14 @@ class _Builder(Transformer[Any, ast.Expression]):
         return ast.Logfmt(parts[-1] or (), "--strict" in flags, "--keep-empty" in flags)
 
     def regexp(self, pattern: str) -> ast.Regexp:
-        if not compile_(pattern).groupindex:
+        names = list(compile_(pattern).groupindex)
+        if not names:
             raise ParseError("at least one named capture must be supplied")
+        for name in names:
+            if not _NAME.fullmatch(name):
+                raise ParseError(f"invalid extracted label name '{name}'")
+            if len(re.findall(rf"\(\?P?<{name}>", pattern)) > 1:
+                raise ParseError(f"duplicate extracted label name '{name}'")
         return ast.Regexp(pattern)
 
     def pattern(self, pattern: str) -> ast.Pattern:

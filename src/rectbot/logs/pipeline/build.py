@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import ParseError
 from rectbot.logs.pipeline import labels, parsers
-from rectbot.logs.pipeline.entry import ERROR, ERROR_DETAILS, Entry, Stage
+from rectbot.logs.pipeline.entry import ERROR, Entry, Stage
 from rectbot.logs.pipeline.lines import line_filter
 from rectbot.logs.pipeline.template import TemplateError, compile_template
 
 _COLOUR = re.compile(
-    rb"[\x1b\x9b][\[\]()#;?]*(?:(?:(?:[a-zA-Z\d]*(?:;[-a-zA-Z\d/#&.:=?%@~_]*)*)?\x07)|(?:(?:\d{1,4}(?:;\d{0,4})*)?[\dA-PRZcf-ntqry=><~]))"
+    rb"(?:\x1b|\xc2\x9b)[\[\]()#;?]*(?:(?:(?:[a-zA-Z\d]*(?:;[a-zA-Z\d]*)*)?\x07)"
+    rb"|(?:(?:\d{1,4}(?:;\d{0,4})*)?[\dA-PRZcf-ntqry=><~]))"
 )
 
 
@@ -27,7 +28,7 @@ def _line_format(template: str) -> Stage:
 
     def stage(entry: Entry) -> bool:
         try:
-            entry.line = render(entry.labels, entry.line, entry.time).encode(errors="replace")
+            entry.line = render(entry.everything(), entry.line, entry.time).encode(errors="replace")
         except (TemplateError, ValueError) as error:
             entry.fail("TemplateFormatErr", str(error))
         return True
@@ -48,10 +49,10 @@ def _rename(target: str, source: str) -> Stage:
 
 def _label_format(tree: ast.LabelFormat) -> Stage:
     for target, _, _ in tree.assignments:
-        if target in (ERROR, ERROR_DETAILS):
+        if target == ERROR:
             raise ParseError(f"{target} cannot be formatted")
     renames_and_templates = [
-        (target, compile_template(source) if is_template else None, _rename(target, source))
+        (target, compile_template(source, "label") if is_template else None, _rename(target, source))
         for target, source, is_template in tree.assignments
     ]
 
@@ -61,7 +62,7 @@ def _label_format(tree: ast.LabelFormat) -> Stage:
             if render is None:
                 rename(entry)
                 continue
-            seen = dict(entry.labels) if seen is None else seen
+            seen = dict(entry.everything()) if seen is None else seen
             try:
                 entry.assign(target, render(seen, entry.line, entry.time))
             except (TemplateError, ValueError) as error:

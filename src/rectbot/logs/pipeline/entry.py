@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 
-ERROR, ERROR_DETAILS = "__error__", "__error_details__"
+from rectbot.logs.pipeline.hints import ALL, Hints
+
+ERROR, ERROR_DETAILS, PRESERVE_ERROR = "__error__", "__error_details__", "__preserve_error__"
 
 
 def with_metadata(labels: dict[str, str], metadata: dict[str, str] | None) -> dict[str, str]:
@@ -17,29 +19,49 @@ def with_metadata(labels: dict[str, str], metadata: dict[str, str] | None) -> di
 
 @dataclass(slots=True)
 class Entry:
-    """`labels` are stream labels, structured metadata and what parsers found, merged.
+    """`labels` are stream labels, structured metadata and what parsers found, merged; errors are kept apart.
 
-    `taken` are the names that a parser may not overwrite, and finds renamed with `_extracted`; `parsed` are the names
-    that parsers have set: the first one wins.
+    A parser may not overwrite `taken`, the stream's labels: it finds such a name with `_extracted` behind it. `seen` are
+    the names that structured metadata, parsers and formatters have set: a parser leaves them alone, unless it has set
+    them itself, on this line: they are `fresh`.
     """
 
     time: int
     line: bytes
     labels: dict[str, str]
-    taken: frozenset[str]
-    parsed: set[str] = field(default_factory=set)
+    taken: Container[str]
+    seen: set[str] = field(default_factory=set)
+    hints: Hints = ALL
+    error: str = ""
+    details: str = ""
+    fresh: set[str] = field(default_factory=set)
+
+    def begin(self) -> None:
+        """Another parser begins."""
+        if self.fresh:
+            self.fresh = set()
 
     def extract(self, name: str, value: str) -> None:
         """Sets a label as a parser does."""
+        found = name
         if name in self.taken:
             name += "_extracted"
-        if name not in self.parsed:
-            self.parsed.add(name)
-            self.labels[name] = value
+        if name not in self.seen:
+            if not self.hints.wants(name):
+                return
+            self.seen.add(name)
+            self.fresh.add(found)
+        elif found not in self.fresh:
+            return
+        self.labels[name] = value
+
+    def extract_asked(self, name: str, value: str) -> None:
+        """Sets a label as a parser does that was told its name: over what was found before."""
+        self.assign(name + "_extracted" if name in self.taken else name, value)
 
     def assign(self, name: str, value: str) -> None:
         """Sets a label as a formatter does: over whatever it was."""
-        self.parsed.add(name)
+        self.seen.add(name)
         self.labels[name] = value
 
     def drop(self, name: str) -> None:
@@ -48,12 +70,27 @@ class Entry:
 
     def fail(self, kind: str, details: str) -> None:
         """Marks the line: a stage could not work on it. The line goes on, so that the query's author sees it."""
-        self.labels[ERROR] = kind
-        self.labels[ERROR_DETAILS] = details
+        self.error = kind
+        if details:
+            self.details = details
+
+    def fail_parsing(self, kind: str, details: str) -> None:
+        """The same for a parser, whose errors a metric query may ask for."""
+        self.fail(kind, details)
+        if self.hints.errors_wanted:
+            self.assign(PRESERVE_ERROR, "true")
 
     @property
-    def failed(self) -> bool:
-        return ERROR in self.labels
+    def satisfied(self) -> bool:
+        """Whether parsers need not find any label more."""
+        return self.hints.satisfied(self.seen)
+
+    def everything(self) -> dict[str, str]:
+        """The labels, those of the error among them."""
+        if not self.error and not self.details:
+            return self.labels
+        errors = {ERROR: self.error, ERROR_DETAILS: self.details}
+        return self.labels | {name: value for name, value in errors.items() if value}
 
 
 Stage = Callable[[Entry], bool]

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import ipaddress
 import operator
+import re
 from collections.abc import Callable, Iterable
 
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import ParseError
 from rectbot.logs.logql.regex import anchored
 from rectbot.logs.logql.units import parse_duration, parse_float, parse_size
-from rectbot.logs.pipeline.entry import ERROR, ERROR_DETAILS, Entry, Stage
+from rectbot.logs.pipeline.entry import ERROR, ERROR_DETAILS, PRESERVE_ERROR, Entry, Stage
+from rectbot.logs.pipeline.labelregex import label_test
 
+_SPECIAL = (ERROR, ERROR_DETAILS, PRESERVE_ERROR)  # even where a line itself has such a name
 Test = Callable[[str], bool]
 COMPARE: dict[str, Callable[[float, float], bool]] = {
     "=": operator.eq,
@@ -35,10 +38,36 @@ def value_test(matcher: ast.Matcher) -> Test:
     return lambda value: (search(value.encode(errors="surrogatepass")) is not None) == positive
 
 
+def filter_test(matcher: ast.Matcher) -> Test:
+    """The same for a label filter, whose regular expressions are simplified."""
+    if matcher.op in ("=", "!="):
+        return value_test(matcher)
+    test, positive = label_test(matcher.value), matcher.op == "=~"
+    return lambda value: test(value) == positive
+
+
 def stream_test(matchers: Iterable[ast.Matcher]) -> Callable[[dict[str, str]], bool]:
     """Whether a stream's labels match all matchers."""
     tests = [(matcher.name, value_test(matcher)) for matcher in matchers]
     return lambda labels: all(test(labels.get(name, "")) for name, test in tests)
+
+
+# Where an address may begin, and how far its characters reach. Like Loki, which looks at nothing else around it.
+_ADDRESS = re.compile(
+    rb"(?=[0-9](?:\...|.\..|..\.))([0-9.]+)"
+    rb"|(?=(?:::[0-9A-Fa-f]..|[0-9A-Fa-f]:...|[0-9A-Fa-f]{2}:..|[0-9A-Fa-f]{3}:.|[0-9A-Fa-f]{4}:))([0-9A-Fa-f:.]+)",
+    re.DOTALL,
+)
+
+
+def addresses(text: bytes, contains: Callable[[str], bool]) -> bool:
+    """Whether any address in a text passes."""
+    position = 0
+    while (found := _ADDRESS.search(text, position)) is not None:
+        if contains(found[0].decode()):
+            return True
+        position = found.end() + 1
+    return False
 
 
 def network_test(text: str) -> Callable[[str], bool]:
@@ -66,7 +95,9 @@ def network_test(text: str) -> Callable[[str], bool]:
 
 
 def _string_filter(matcher: ast.Matcher) -> Stage:
-    name, test = matcher.name, value_test(matcher)
+    name, test = matcher.name, filter_test(matcher)
+    if name == ERROR:
+        return lambda entry: test(entry.error)
     return lambda entry: test(entry.labels.get(name, ""))
 
 
@@ -74,10 +105,10 @@ def _ip_filter(comparison: ast.Comparison) -> Stage:
     name, positive, contains = comparison.name, comparison.op == "=", network_test(str(comparison.value))
 
     def stage(entry: Entry) -> bool:
-        if entry.failed:
+        if entry.error:
             return True
         value = entry.labels.get(name)
-        return value is not None and contains(value) == positive
+        return value is not None and addresses(value.encode(), contains) == positive
 
     return stage
 
@@ -89,18 +120,16 @@ def _comparison(comparison: ast.Comparison) -> Stage:
     if comparison.kind == "ip":
         return _ip_filter(comparison)
     name, read, compare = comparison.name, READERS[comparison.kind], COMPARE[comparison.op]
-    bound, lenient = float(comparison.value), comparison.kind != "number"
+    bound = float(comparison.value)
 
     def stage(entry: Entry) -> bool:
-        if lenient and entry.failed:  # only filters by text or number may drop a line that carries an error
-            return True
         value = entry.labels.get(name)
         if value is None:
             return False
         try:
             return compare(read(value), bound)
         except ValueError as error:
-            if not entry.failed:  # do not hide what may be a more useful error
+            if not entry.error:  # do not hide what may be a more useful error
                 entry.fail("LabelFilterErr", str(error))
             return True
 
@@ -115,7 +144,7 @@ def condition(tree: ast.LabelCondition) -> Stage:
         return _comparison(tree)
     left, right = condition(tree.left), condition(tree.right)
     if tree.op == "and":
-        return lambda entry: left(entry) and right(entry)
+        return lambda entry: left(entry) & right(entry)  # both, because the right one may leave an error behind
     return lambda entry: left(entry) or right(entry)
 
 
@@ -134,7 +163,12 @@ def drop(names: tuple[str | ast.Matcher, ...]) -> Stage:
 
     def stage(entry: Entry) -> bool:
         for name in [name for name, value in entry.labels.items() if selects(name, value)]:
-            entry.drop(name)
+            if name not in _SPECIAL:
+                entry.drop(name)
+        if selects(ERROR, entry.error):
+            entry.error = ""
+        if selects(ERROR_DETAILS, entry.details):
+            entry.details = ""
         return True
 
     return stage
@@ -146,7 +180,7 @@ def keep(names: tuple[str | ast.Matcher, ...]) -> Stage:
 
     def stage(entry: Entry) -> bool:
         for name in [name for name, value in entry.labels.items() if not selects(name, value)]:
-            if name not in (ERROR, ERROR_DETAILS):
+            if name not in _SPECIAL:
                 entry.drop(name)
         return True
 

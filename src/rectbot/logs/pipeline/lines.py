@@ -11,14 +11,11 @@ from typing import Any
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import ParseError
 from rectbot.logs.logql.regex import compile_
-from rectbot.logs.pipeline.labels import network_test
+from rectbot.logs.pipeline.labels import addresses, network_test
 
 Find = Callable[[bytes, int], int]
 """The first position at or after the given one where a line may match, or -1. Exact when the line's own test agrees."""
 
-_ADDRESS = re.compile(
-    rb"(?<![0-9A-Za-z.:])(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9A-Fa-f]{0,4}(?::[0-9A-Fa-f]{0,4}){2,7})(?![0-9A-Za-z:])"
-)
 _CAPTURE = re.compile(r"<([A-Za-z_][A-Za-z0-9_]*)>")
 # Where a pattern looks at what surrounds it, in ways that differ between a line and a block of lines.
 _CONTEXT = re.compile(r"\\[AzZQ]|\(\?[a-zA-Z]*-")
@@ -113,14 +110,14 @@ def _pattern_alternative(pattern: str) -> Alternative:
 
 def _address_alternative(text: str) -> Alternative:
     contains = network_test(text)
-    return Alternative(lambda line: any(contains(found.decode()) for found in _ADDRESS.findall(line)))
+    return Alternative(lambda line: addresses(line, contains))
 
 
 def line_filter(tree: ast.LineFilter) -> LineFilter:
     """The filter of one `|= ...`. Raises ParseError for a pattern or an address that is none."""
     alternatives = []
     for function, text in tree.alternatives:
-        if function == "ip":
+        if function == "ip" and len(tree.alternatives) == 1:  # among others it is a text like them, as in Loki
             alternatives.append(_address_alternative(text))
         elif tree.op in ("|~", "!~"):
             alternatives.append(regex_alternative(text))

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterable, Iterator
 from functools import lru_cache
-from typing import Any
 
 import msgspec
 
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import ParseError
 from rectbot.logs.logql.regex import byte_search, compile_
+from rectbot.logs.pipeline import jsonscan
 from rectbot.logs.pipeline.entry import Entry, Stage
+from rectbot.logs.pipeline.jsonscan import JsonError
 from rectbot.logs.pipeline.lines import pattern_parts
+from rectbot.logs.pipeline.logfmt import logfmt_pairs
 
 # Values stay raw, because a label holds a number as it was written: 1.50, not 1.5.
 _OBJECT = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
+_ANY = msgspec.json.Decoder(msgspec.Raw)
+_KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BAD = re.compile(r"[^a-zA-Z0-9_]")
 _DEEPEST = 64  # nested objects
 _TWO_OBJECTS = byte_search(rb"\}[ \t\r]*\{")
@@ -43,42 +47,43 @@ def scalar(raw: bytes) -> str | None:
     """The text of a raw JSON value that is no object and no array; None for those and for null."""
     first = raw[0]
     if first == 0x22:  # "
-        text = _TEXT.decode(raw) if b"\\" in raw else raw[1:-1].decode(errors="replace")
+        try:
+            text = jsonscan.unescape(raw[1:-1])
+        except JsonError:
+            return ""
         return text.replace("\ufffd", " ") if "\ufffd" in text else text
-    return None if first in b"{[n" else raw.decode()
+    return None if first in b"{[n" else raw.decode(errors="replace")
 
 
 def flatten(text: bytes, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
     """Label names and values of an object; nested keys are joined by underscores, arrays left out.
 
-    Raises ValueError for what is no JSON object.
+    Raises JsonError, after what can be read, for what is no JSON object.
     """
-    document = _OBJECT.decode(text)
-    if _repeats(text, document):
-        yield from _flatten_all(_ALL_PAIRS.decode(text.decode()), prefix, depth)
-        return
-    for key, value in document.items():
-        raw = bytes(value)
+    for key, raw in _members(text):
         name = _joined(prefix, key)
-        if raw[0] == 0x7B and depth < _DEEPEST:  # {
-            yield from flatten(raw, name, depth + 1)
+        if raw[0] == 0x7B:  # {
+            if depth < _DEEPEST:
+                yield from flatten(raw, name, depth + 1)
         elif name and (found := scalar(raw)) is not None:
             yield name, found
+
+
+def _members(text: bytes) -> Iterable[tuple[str, bytes]]:
+    """By the fast parser where it surely sees the same: all of the text is JSON, and no key is there twice."""
+    try:
+        document = _OBJECT.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return jsonscan.pairs(text)
+    if _repeats(text, document):
+        return jsonscan.pairs(text)
+    return [(key, bytes(value)) for key, value in document.items()]
 
 
 def _joined(prefix: str, key: str) -> str:
     return sanitize(key) if not prefix else prefix + "_" + _BAD.sub("_", key) if key.strip() else prefix
 
 
-class _Pairs(list[tuple[str, Any]]):
-    """An object with all its keys, even those that are there twice."""
-
-
-class _Number(str):
-    """A number as it was written."""
-
-
-_ALL_PAIRS = json.JSONDecoder(object_pairs_hook=_Pairs, parse_float=_Number, parse_int=_Number)
 _ESCAPED_KEY = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|[^u])[^"]*"\s*:')
 
 
@@ -89,23 +94,17 @@ def _repeats(line: bytes, document: dict[str, msgspec.Raw]) -> bool:
     return any(line.count(b'"%b"' % key.encode()) > 1 for key in document)
 
 
-def _flatten_all(document: _Pairs, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
-    for key, value in document:
-        name = _joined(prefix, key)
-        if isinstance(value, _Pairs) and depth < _DEEPEST:
-            yield from _flatten_all(value, name, depth + 1)
-        elif name and isinstance(value, bool):
-            yield name, "true" if value else "false"
-        elif name and isinstance(value, str):
-            yield name, str(value).replace("\ufffd", " ")
-
-
 def _json(entry: Entry) -> bool:
+    entry.begin()
+    if entry.satisfied:
+        return True
     try:
         for name, value in flatten(entry.line):
             entry.extract(name, value)
-    except (ValueError, RecursionError):  # msgspec's errors, json's and those of UTF-8 are of that kind
-        entry.fail("JSONParserErr", "Value looks like object, but can't find closing '}' symbol")
+            if entry.satisfied:
+                break
+    except JsonError as error:
+        entry.fail_parsing("JSONParserErr", str(error))
     return True
 
 
@@ -128,109 +127,120 @@ def json_path(expression: str) -> list[str | int]:
     return steps
 
 
-def _follow(raw: bytes, path: list[str | int]) -> str:
+def _follow(raw: bytes, path: list[str | int]) -> str | None:
+    """The text of what is at the path; None if nothing is."""
     for step in path:
         if isinstance(step, str) and raw[:1] == b"{":
-            raw = bytes(_OBJECT.decode(raw).get(step, b""))
+            raw = _member(raw, step)
         elif isinstance(step, int) and raw[:1] == b"[":
-            items = _LIST.decode(raw)
-            raw = bytes(items[step]) if step < len(items) else b""
+            raw = _item(raw, step)
         else:
-            raw = b""
-        if not raw:
-            return ""
-    if raw[:1] in (b"{", b"["):
-        return raw.decode()
-    return scalar(raw) or ""
+            return None
+    if not raw:
+        return None
+    return raw.decode(errors="replace") if raw[:1] in (b"{", b"[") else scalar(raw) or ""
+
+
+def _member(raw: bytes, wanted: str) -> bytes:
+    with contextlib.suppress(JsonError):
+        for key, value in _members(raw):
+            if key == wanted:
+                return value
+    return b""
+
+
+def _item(raw: bytes, place: int) -> bytes:
+    try:
+        items = _LIST.decode(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return b""
+    return bytes(items[place]) if place < len(items) else b""
 
 
 def _json_expressions(expressions: tuple[tuple[str, str], ...]) -> Stage:
     paths = [(name, json_path(expression)) for name, expression in expressions]
+    first = {path[0] for _, path in paths if len(path) == 1}
 
     def stage(entry: Entry) -> bool:
-        line = entry.line.strip()
-        try:
-            _OBJECT.decode(line)
-            for name, path in paths:
-                entry.extract(name, _follow(line, path))
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            entry.fail("JSONParserErr", "Unknown value type")
-            for name, _ in paths:
-                entry.extract(name, "")
+        line = entry.line
+        if not line or entry.satisfied:
+            return True
+        if line[0] not in b'"{[':
+            entry.fail_parsing("JSONParserErr", "")
+            return True
+        if (fault := _fault(line, first)) is not None:
+            entry.fail_parsing("JSONParserErr", fault)
+        for name, path in paths:
+            found = _follow(line, path)
+            if found is not None:
+                entry.extract_asked(name, found)
+        for name, _ in paths:
+            if name not in entry.labels:
+                entry.assign(name, "")
         return True
 
     return stage
 
 
-# A key, and its value: quoted, or up to the next blank. What stands between pairs without a key is skipped.
-_PAIR = re.compile(
-    rb'[\x00-\x20]*([^\x00-\x20="]+)(?:=(?:"((?:[^"\\]|\\.)*)"(?=[\x00-\x20]|\Z)|([^\x00-\x20"]*)(?=[\x00-\x20]|\Z)))?'
-)
-_WORD = re.compile(rb"[\x00-\x20]*[^\x00-\x20]*")
-
-
-def logfmt_pairs(line: bytes) -> Iterator[tuple[str, str] | str]:
-    """Keys and values of a line; a string instead says what is wrong at that place."""
-    position, end = 0, len(line.rstrip())
-    while position < end:
-        match = _PAIR.match(line, position)
-        if match is None or (match.end() < end and line[match.end()] > 0x20):
-            word = _WORD.match(line, position)
-            assert word is not None
-            yield f"logfmt syntax error at pos {position + 1} : unexpected '\"'"
-            position = max(word.end(), position + 1)
-            continue
-        key, quoted, plain = match.groups()
-        value = (quoted if quoted is not None else plain or b"").decode(errors="replace").replace("\ufffd", " ")
-        if quoted is not None and "\\" in value:
-            value = _unescape(value)
-        yield key.decode(errors="replace"), value
-        position = match.end()
-
-
-def _unescape(value: str) -> str:
+def _fault(line: bytes, wanted: Container[str | int]) -> str | None:
+    """What is wrong with a line, if it is the value of a wanted key: nothing else is looked at."""
     try:
-        return _TEXT.decode(f'"{value}"'.encode())
-    except msgspec.DecodeError:
-        return value
+        _ANY.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        try:
+            for _ in jsonscan.pairs(line):
+                pass
+        except JsonError as error:
+            return str(error) if error.key in wanted else None
+    return None
 
 
 def _logfmt(strict: bool, keep_empty: bool) -> Stage:
     def stage(entry: Entry) -> bool:
+        entry.begin()
+        if entry.satisfied:
+            return True
         for pair in logfmt_pairs(entry.line):
             if isinstance(pair, str):
                 if strict:
-                    entry.fail("LogfmtParserErr", pair)
+                    entry.fail_parsing("LogfmtParserErr", pair)
                     break
                 continue
             key, value = pair
             name = sanitize(key)
             if name and (value or keep_empty):
-                entry.extract(name, value)
+                entry.extract(name, value.replace("\ufffd", " "))
+                if entry.satisfied:
+                    break
         return True
 
     return stage
 
 
 def _logfmt_expressions(tree: ast.Logfmt) -> Stage:
+    for _, source in tree.expressions:
+        if not _KEY.fullmatch(source):
+            raise ParseError(f"cannot parse expression [{source}]: syntax error: unexpected {source[:1] or '$end'}")
+    names = {name for name, _ in tree.expressions}
     sources = {source: name for name, source in tree.expressions}
 
     def stage(entry: Entry) -> bool:
-        missing = {name for name, _ in tree.expressions}
+        if entry.satisfied:
+            return True
+        for name in names:
+            if name not in entry.taken:
+                entry.assign(name, "")
         for pair in logfmt_pairs(entry.line):
             if isinstance(pair, str):
                 if tree.strict:
-                    entry.fail("LogfmtParserErr", pair)
-                    return True
+                    entry.fail_parsing("LogfmtParserErr", pair)
+                    break
                 continue
             key, value = pair
-            name = sources.get(key) or sources.get(sanitize(key))
-            if name is not None and (value or tree.keep_empty):
-                entry.extract(name, value)
-                missing.discard(name)
-        if tree.keep_empty:
-            for name in missing:
-                entry.extract(name, "")
+            name = sanitize(key)
+            name = sources.get(name, name)
+            if name in names:
+                entry.extract_asked(name, "" if "\ufffd" in value else value)
         return True
 
     return stage
@@ -242,6 +252,7 @@ def _regexp(pattern: str) -> Stage:
     search = compiled.search
 
     def stage(entry: Entry) -> bool:
+        entry.begin()
         match = search(entry.line)
         if match is not None:
             for index, name in groups:
@@ -262,7 +273,10 @@ def _pattern(pattern: str) -> Stage:
     captures = list(zip(parts[1::2], texts[1:], strict=True))
 
     def stage(entry: Entry) -> bool:
+        entry.begin()
         line, position = entry.line, 0
+        if not line or entry.satisfied:
+            return True
         if texts[0]:
             if not line.startswith(texts[0]):
                 return True
@@ -283,23 +297,29 @@ def _pattern(pattern: str) -> Stage:
 
 
 def _unpack(entry: Entry) -> bool:
-    if not entry.line:
+    entry.begin()
+    if not entry.line or entry.satisfied:
         return True
+    if entry.line[0] != 0x7B:  # {
+        entry.fail_parsing("JSONParserErr", "expecting json object(6), but it is not")
+        return True
+    line: str | None = None
+    labels = []
     try:
-        document = _OBJECT.decode(entry.line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        entry.fail("JSONParserErr", "expecting json object(6), but it is not")
+        for key, raw in _members(entry.line):
+            if raw[0] != 0x22:  # "
+                continue
+            if key == "_entry":
+                line = jsonscan.unescape(raw[1:-1])
+            else:
+                labels.append((sanitize(key), scalar(raw) or ""))
+    except JsonError as error:
+        entry.fail_parsing("JSONParserErr", str(error))
         return True
-    packed = "_entry" in document
-    for key, value in document.items():
-        raw = bytes(value)
-        if raw[:1] != b'"':
-            continue
-        text = scalar(raw) or ""
-        if key == "_entry":
-            entry.line = text.encode()
-        elif packed:
-            entry.extract(sanitize(key), text)
+    if line is not None:
+        entry.line = line.encode()
+        for name, value in labels:
+            entry.extract(name, value)
     return True
 
 

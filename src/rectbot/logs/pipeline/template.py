@@ -336,7 +336,7 @@ def _range(names: list[str], value: Value, body: list[Node], otherwise: list[Nod
     return loop
 
 
-def compile_template(source: str) -> Callable[[dict[str, str], bytes, int], str]:
+def compile_template(source: str, name: str = "line") -> Callable[[dict[str, str], bytes, int], str]:
     """A function from (labels, line, nanoseconds) to text. Raises ParseError; the function raises TemplateError."""
     try:
         nodes, _ = _Parser(source).block()

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
+from rectbot.logs.pipeline.parsers import sanitize
 from rectbot.logs.store.chunk import Encoded, encode
 from rectbot.logs.store.index import Index, stream_key
 from rectbot.logs.store.limits import Limits
@@ -35,6 +36,13 @@ class RejectedError(Exception):
 def show(labels: Metadata) -> str:
     """Labels as Loki writes them into messages."""
     return "{" + ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items())) + "}"
+
+
+def _named(metadata: dict[int, Metadata]) -> dict[int, Metadata]:
+    """Structured metadata with names that labels may have: a query could not ask for others."""
+    if all(_NAME.fullmatch(name) for fields in metadata.values() for name in fields):
+        return metadata
+    return {place: {sanitize(name): value for name, value in fields.items()} for place, fields in metadata.items()}
 
 
 class Ingest:
@@ -64,7 +72,7 @@ class Ingest:
                 times, lines, metadata, problem = self._good_ones(labels, times, lines, metadata)  # noqa: PLW2901
                 complaint = problem or complaint
             if times:
-                batches += [(key, chunk) for chunk in encode(times, lines, metadata)]
+                batches += [(key, chunk) for chunk in encode(times, lines, _named(metadata))]
         self.lines += sum(chunk.lines for _, chunk in batches)
         self.bytes += sum(chunk.size - chunk.lines for _, chunk in batches)
         return batches, complaint

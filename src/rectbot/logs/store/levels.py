@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from operator import attrgetter
 
 import msgspec
 
+from rectbot.logs.pipeline import jsonscan
 from rectbot.logs.pipeline.entry import Entry, with_metadata
-from rectbot.logs.pipeline.parsers import logfmt_pairs, two_objects
+from rectbot.logs.pipeline.logfmt import logfmt_pairs
+from rectbot.logs.pipeline.parsers import two_objects
 
 LABEL = "detected_level"
 FIELDS = ("level", "LEVEL", "Level", "severity", "SEVERITY", "Severity", "lvl", "LVL", "Lvl", "severity_text")
@@ -35,35 +38,35 @@ _WORDS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
     ("critical", (b"CRITICAL:", b"critical:")),
     ("debug", (b"debug:", b"DEBUG:")),
 )
-_FIELD_SET = frozenset(name.lower() for name in FIELDS)
+_FIELD_ORDER = {name.lower(): place for place, name in reversed(list(enumerate(FIELDS)))}
 _Fields = msgspec.defstruct("_Fields", [(f"f{i}", msgspec.Raw, msgspec.Raw(b"")) for i in range(len(FIELDS))],
                             rename={f"f{i}": name for i, name in enumerate(FIELDS)})  # fmt: skip
 _JSON = msgspec.json.Decoder(_Fields)
 _FIRST = attrgetter("f0")
 
 
-def normalized(value: str) -> str:
-    """A level's usual name; what is none stays as it is."""
-    return _NAMES.get(value.lower(), value)
-
-
 def _from_json(line: bytes) -> str:
     try:
-        fields = msgspec.structs.astuple(_JSON.decode(line))
+        fields = [bytes(raw) for raw in msgspec.structs.astuple(_JSON.decode(line))]
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return ""
-    for raw in fields:
-        value = bytes(raw)
-        if value:
-            return value.strip(b'"').decode(errors="replace")
-    return ""
+        found: dict[str, bytes] = {}
+        with contextlib.suppress(jsonscan.JsonError):
+            for key, raw in jsonscan.pairs(line):
+                found.setdefault(key, raw)
+        fields = [found.get(name, b"") for name in FIELDS]
+    return next((raw.strip(b'"').decode(errors="replace") for raw in fields if raw), "")
 
 
 def _from_logfmt(line: bytes) -> str:
+    """The pair whose key comes first among the fields; nothing behind a fault is looked at."""
+    best, value = len(FIELDS), ""
     for pair in logfmt_pairs(line):
-        if not isinstance(pair, str) and pair[0].lower() in _FIELD_SET:
-            return pair[1]
-    return ""
+        if isinstance(pair, str):
+            break
+        place = _FIELD_ORDER.get(pair[0].lower(), best)
+        if place < best:
+            best, value = place, pair[1]
+    return value
 
 
 def _from_words(line: bytes) -> str:
@@ -76,7 +79,7 @@ def _from_words(line: bytes) -> str:
 def detect_in_line(line: bytes) -> str:
     """From the line alone."""
     value = ""
-    if line[:1] == b"{" or line.lstrip()[:1] == b"{":
+    if line.lstrip()[:1] == b"{" and line.rstrip()[-1:] == b"}":
         value = _from_json(line)
     elif b"=" in line:
         value = _from_logfmt(line)
@@ -100,12 +103,13 @@ def detect(labels: dict[str, str], metadata: dict[str, str] | None, line: bytes)
     for source in (labels, metadata or {}):
         for name in FIELDS:
             if name in source:
-                return normalized(source[name])
+                return source[name]
     return detect_in_line(line)
 
 
 def entry_of(labels: dict[str, str], metadata: dict[str, str] | None, time: int, line: bytes) -> Entry:
     """A line of a stream with these labels, with all labels that it has before any parser."""
     found = with_metadata(labels, metadata)
-    found.setdefault(LABEL, detect(labels, metadata, line))
-    return Entry(time, line, found, frozenset(found))
+    if LABEL not in found and (level := detect(labels, metadata, line)):
+        found[LABEL] = level
+    return Entry(time, line, found, labels, found.keys() - labels.keys())
