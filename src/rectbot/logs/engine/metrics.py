@@ -10,7 +10,7 @@ from rectbot.logs.engine.context import Context
 from rectbot.logs.engine.overtime import variance
 from rectbot.logs.engine.ranges import ADDITIVE, Labels, RangeQuery, Series
 from rectbot.logs.logql import ast
-from rectbot.logs.logql.errors import QueryError
+from rectbot.logs.logql.errors import RunError
 from rectbot.logs.logql.regex import anchored
 from rectbot.logs.logql.validate import COMPARISONS, SET_OPERATORS
 from rectbot.logs.pipeline.functions import expand
@@ -22,9 +22,7 @@ Row = list[float | None]
 
 
 def _divide(a: float, b: float) -> float:
-    if b:
-        return a / b
-    return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * math.copysign(1, b)
+    return a / b if b else math.nan
 
 
 def _modulo(a: float, b: float) -> float:
@@ -56,7 +54,7 @@ class Evaluator:
     def __init__(self, store: Store, steps: Sequence[int], context: Context) -> None:
         self.store, self.steps, self.context = store, steps, context
 
-    def evaluate(self, tree: ast.Metric, pushed: ast.Grouping | None = None) -> Result:
+    def evaluate(self, tree: ast.Metric, pushed: ast.Grouping | None = None) -> Result:  # noqa: PLR0911
         """A number, or series. Raises QueryError."""
         self.context.check()
         match tree:
@@ -65,6 +63,8 @@ class Evaluator:
             case ast.Vector():
                 return {(): [tree.value] * len(self.steps)}
             case ast.RangeAggregation():
+                if (quotient := _as_quotient(tree)) is not None:
+                    return self._binary(quotient)
                 return RangeQuery(self.store, tree, self.steps, self.context, pushed).run()
             case ast.VectorAggregation():
                 return self._aggregate(tree)
@@ -128,6 +128,33 @@ class Evaluator:
         if tree.op in SET_OPERATORS:
             return _set_operation(tree, left, right)
         return _matched(tree, left, right)
+
+
+def _as_quotient(tree: ast.RangeAggregation) -> ast.Binary | None:
+    """An average whose series are grouped, as Loki computes it: sums of values by counts of lines.
+
+    That is no average where lines have no value, or label filters follow the unwrap: the lines count all the same.
+    """
+    grouping = tree.grouping or ast.Grouping((), without=True)
+    kept = not grouping.names and grouping.without
+    if tree.op != "avg_over_time" or tree.unwrap is None or (kept and not _loses_labels(tree.logs.stages)):
+        return None
+    names = grouping.names + ((tree.unwrap.name,) if grouping.without else ())
+    values = ast.RangeAggregation("sum_over_time", tree.logs, tree.range, tree.offset, tree.unwrap)
+    lines = ast.RangeAggregation("count_over_time", tree.logs, tree.range, tree.offset)
+    return ast.Binary(
+        "/",
+        ast.VectorAggregation("sum", values, grouping),
+        ast.VectorAggregation("sum", lines, ast.Grouping(names, grouping.without)),
+    )
+
+
+def _loses_labels(stages: Sequence[ast.Stage]) -> bool:
+    return any(
+        isinstance(stage, ast.Keep | ast.Drop)
+        or (isinstance(stage, ast.LabelFormat) and not all(template for _, _, template in stage.assignments))
+        for stage in stages
+    )
 
 
 def group_labels(labels: Labels, grouping: ast.Grouping) -> Labels:
@@ -233,12 +260,18 @@ def _matched(tree: ast.Binary, left: Series, right: Series) -> Series:
     for labels, row in one.items():
         by_signature.setdefault(_signature(labels, tree.matching), []).append((labels, row))
     result: Series = {}
+    paired: Series = {}
     for labels, row in many.items():
         for other_labels, other in _partners(by_signature.get(_signature(labels, tree.matching), []), tree):
             sides = zip(other, row, strict=True) if swapped else zip(row, other, strict=True)
-            values = [_apply(tree, a, b, a) for a, b in sides]
+            pairs = list(sides)
+            result_labels = _result_labels(tree, labels, other_labels)
+            if not tree.matching.many:  # a second pair is an error even where the comparison does not hold
+                there = [None if a is None or b is None else 0.0 for a, b in pairs]
+                _put(paired, _signature(labels, tree.matching), there, tree)
+            values = [_apply(tree, a, b, a) for a, b in pairs]
             if any(value is not None for value in values):
-                _put(result, _result_labels(tree, labels, other_labels), values, tree)
+                _put(result, result_labels, values, tree)
     return result
 
 
@@ -246,7 +279,7 @@ def _partners(found: list[tuple[Labels, Row]], tree: ast.Binary) -> list[tuple[L
     for step in range(len(found[0][1]) if len(found) > 1 else 0):
         if sum(row[step] is not None for _, row in found) > 1:
             side = "left" if tree.matching.many == "right" else "right"
-            raise QueryError(
+            raise RunError(
                 f"found duplicate series on the {side} hand-side;"
                 "many-to-many matching not allowed: matching labels must be unique on one side"
             )
@@ -264,7 +297,7 @@ def _put(result: Series, labels: Labels, values: Row, tree: ast.Binary) -> None:
                 kind = "grouping labels must ensure unique matches" if tree.matching.many else (
                     "many-to-one matching must be explicit (group_left/group_right)"
                 )  # fmt: skip
-                raise QueryError(f"multiple matches for labels: {kind}")
+                raise RunError(f"multiple matches for labels: {kind}")
             old[step] = value
 
 
@@ -280,7 +313,5 @@ def _replace(tree: ast.LabelReplace, series: Series) -> Series:
             if value:
                 named[tree.target] = value
         new = tuple(sorted(named.items()))
-        if new in result:
-            raise QueryError("vector cannot contain metrics with the same labelset")
         result[new] = row
     return result

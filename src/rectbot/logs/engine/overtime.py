@@ -35,7 +35,7 @@ def quantile(q: float, values: Sequence[float]) -> float:
     """Between two samples, in proportion; infinite for a q outside 0..1."""
     if q < 0 or q > 1:
         return math.copysign(math.inf, q - 0.5)
-    ordered = sorted(values)
+    ordered = sorted(values, key=lambda value: (not math.isnan(value), value))
     rank = q * (len(ordered) - 1)
     low = math.floor(rank)
     high = min(len(ordered) - 1, low + 1)
@@ -43,8 +43,11 @@ def quantile(q: float, values: Sequence[float]) -> float:
     return ordered[low] * (1 - weight) + ordered[high] * weight
 
 
-def _counter_rate(times: Sequence[int], values: Sequence[float], end: int, length: int, _: float) -> float:
-    """Per second, resets counted, extended to the window's ends where samples come near them: as Prometheus' rate."""
+def _counter_rate(times: Sequence[int], values: Sequence[float], _: int, length: int, __: float) -> float:
+    """Per second, resets counted, extended before the first sample as Prometheus' rate does it.
+
+    Loki takes its nanoseconds for milliseconds, but not those of the window, and lets the window end at the last sample.
+    """
     if len(values) < 2:
         return 0.0
     result = values[-1] - values[0]
@@ -53,16 +56,13 @@ def _counter_rate(times: Sequence[int], values: Sequence[float], end: int, lengt
         if value < last:
             result += last
         last = value
-    to_start, to_end = (times[0] - (end - length)) / 1e9, (end - times[-1]) / 1e9
-    sampled = (times[-1] - times[0]) / 1e9
+    to_start, sampled = length / 1e9, (times[-1] - times[0]) / 1e3
     if not sampled:
         return math.nan
     between = sampled / (len(values) - 1)
     if result > 0 and values[0] >= 0:
         to_start = min(to_start, sampled * (values[0] / result))
-    threshold = between * 1.1
-    extended = sampled + (to_start if to_start < threshold else between / 2)
-    extended += to_end if to_end < threshold else between / 2
+    extended = sampled + (to_start if to_start < between * 1.1 else between / 2)
     return result * (extended / sampled) / (length / 1e9)
 
 

@@ -18,6 +18,12 @@ class ParseError(QueryError):
         super().__init__(f"parse error{place}{separator} {message}")
 
 
+class RunError(QueryError):
+    """The query can be read, but not be run: Loki answers so where it cannot tell whose fault it is."""
+
+    status = 500
+
+
 class LimitError(QueryError):
     """The query would cost more than the server's limits allow."""
 

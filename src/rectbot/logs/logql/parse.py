@@ -14,7 +14,7 @@ from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import ParseError, QueryError
 from rectbot.logs.logql.regex import anchored, compile_
 from rectbot.logs.logql.strings import unquote
-from rectbot.logs.logql.units import parse_duration, parse_float, parse_size
+from rectbot.logs.logql.units import parse_duration, parse_float, parse_range, parse_size, rounded_size
 from rectbot.logs.logql.validate import check_range, check_selector, check_vector
 
 _LONGEST_QUERY = 131_072  # characters, as Loki's max_query_length in bytes
@@ -42,7 +42,10 @@ class _Builder(Transformer[Any, ast.Expression]):
         return str(token)
 
     def NUMBER(self, token: str) -> float:  # noqa: N802
-        return float(int(token, 16)) if token[:2] in ("0x", "0X") else parse_float(token)
+        try:
+            return parse_float(token)
+        except ValueError as error:
+            raise ParseError(f"unable to parse literal as a float: {error}") from None
 
     def DURATION(self, token: str) -> int:  # noqa: N802
         return _duration(token)
@@ -161,7 +164,7 @@ class _Builder(Transformer[Any, ast.Expression]):
         return ast.Comparison(name, op, "duration", value)
 
     def bytes_filter(self, name: str, op: str, value: int) -> ast.Comparison:
-        return ast.Comparison(name, op, "bytes", value)
+        return ast.Comparison(name, op, "bytes", rounded_size(value))
 
     def ip_filter(self, name: str, op: str, _: str, value: str) -> ast.Comparison:
         if op not in ("=", "!="):
@@ -189,13 +192,13 @@ class _Builder(Transformer[Any, ast.Expression]):
         return tuple(name for name in names if name is not None)
 
     def grouping(self, keyword: str, names: tuple[str, ...]) -> ast.Grouping:
-        return ast.Grouping(names, keyword == "without")
+        return ast.Grouping(names, keyword.lower() == "without")
 
     def matching(self, keyword: str, names: tuple[str, ...]) -> ast.Matching:
-        return ast.Matching(keyword == "on", names)
+        return ast.Matching(keyword.lower() == "on", names)
 
     def many(self, keyword: str, include: tuple[str, ...] | None) -> ast.Matching:
-        return ast.Matching(many="left" if keyword == "group_left" else "right", include=include or ())
+        return ast.Matching(many="left" if keyword.lower() == "group_left" else "right", include=include or ())
 
     def modifier(
         self, bool_: str | None, matching: ast.Matching | None, many: ast.Matching | None = None
@@ -208,7 +211,7 @@ class _Builder(Transformer[Any, ast.Expression]):
     def binary(
         self, left: ast.Metric, op: str, modifier: tuple[bool, ast.Matching], right: ast.Metric
     ) -> ast.Binary | ast.Literal_:
-        return check_vector.binary(ast.Binary(str(op), left, right, *modifier))
+        return check_vector.binary(ast.Binary(op.lower(), left, right, *modifier))
 
     def offset(self, value: int) -> int:
         return value
@@ -217,11 +220,14 @@ class _Builder(Transformer[Any, ast.Expression]):
         return ast.Unwrap(name)
 
     def unwrap_conversion(self, conversion: str, name: str) -> ast.Unwrap:
-        return ast.Unwrap(name, str(conversion))
+        return ast.Unwrap(name, conversion.lower())
 
     def RANGE(self, token: str) -> tuple[str, int]:  # noqa: N802
         column = getattr(token, "column", 0) or 0
-        return "range", _duration(token[1:-1].strip(), 0, column)
+        try:
+            return "range", parse_range(token[1:-1])
+        except ValueError as error:
+            raise ParseError(str(error), 0, column) from None
 
     def log_range(self, selector: tuple[ast.Matcher, ...], *pieces: Any) -> tuple[Any, ...]:
         check_selector(selector)
@@ -229,6 +235,8 @@ class _Builder(Transformer[Any, ast.Expression]):
         unwrap: ast.Unwrap | None = None
         range_ = offset = 0
         for piece in pieces:
+            if piece is None:
+                continue
             if isinstance(piece, tuple):
                 range_ = piece[1]
             elif isinstance(piece, int):
@@ -249,14 +257,14 @@ class _Builder(Transformer[Any, ast.Expression]):
         self, op: str, parameter: float | None, range_: tuple[Any, ...], grouping: ast.Grouping | None
     ) -> ast.RangeAggregation:
         logs, length, offset, unwrap = range_
-        aggregation = ast.RangeAggregation(str(op), logs, length, offset, unwrap, parameter, grouping)
+        aggregation = ast.RangeAggregation(op.lower(), logs, length, offset, unwrap, parameter, grouping)
         check_range(aggregation)
         return aggregation
 
     def vector_aggregation(
         self, op: str, parameter: float | None, operand: ast.Metric, grouping: ast.Grouping | None
     ) -> ast.VectorAggregation:
-        aggregation = ast.VectorAggregation(str(op), operand, grouping, parameter)
+        aggregation = ast.VectorAggregation(op.lower(), operand, grouping, parameter)
         check_vector(aggregation)
         return aggregation
 

@@ -19,7 +19,7 @@ CALENDAR = {"d": 86_400 * 10**9, "w": 7 * 86_400 * 10**9, "y": 365 * 86_400 * 10
 _TERM = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]+)")
 _SIZE = re.compile(r"\s*([\d.,]+)\s*([A-Za-z]*)\s*")
 _FLOAT = re.compile(
-    r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)|nan|0x[0-9a-f_.p+-]+", re.IGNORECASE
+    r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)|nan|0x[0-9a-f_.]+p[+-]?\d+", re.IGNORECASE
 )
 SIZES = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgtpe", start=1):
@@ -58,6 +58,47 @@ def parse_duration(text: str, *, calendar: bool = False) -> int:
     if value >= 1 << 63:
         raise ValueError(f"time: invalid duration {quoted}")
     return -value if text[0] == "-" else value
+
+
+_RANGE_UNITS = {
+    unit: place for place, unit in enumerate(("y", "w", "d", "h", "m", "s", "ms"))
+}  # in the order in which they must come
+_RANGE_TERM = re.compile(r"([0-9]+)([^0-9]*)")
+
+
+def parse_range(text: str) -> int:
+    """Nanoseconds of a range such as `1h30m`: whole numbers, big units first. Raises ValueError as Prometheus words it."""
+    if text == "0":
+        return 0
+    if not text:
+        raise ValueError("empty duration string")
+    total, last, position = 0, -1, 0
+    while position < len(text):
+        term = _RANGE_TERM.match(text, position)
+        if term is None:
+            raise ValueError(f'not a valid duration string: "{text}"')
+        number, unit = term.groups()
+        if unit not in _RANGE_UNITS:
+            raise ValueError(f'unknown unit "{unit}" in duration "{text}"')
+        if _RANGE_UNITS[unit] <= last:
+            raise ValueError(f'not a valid duration string: "{text}"')
+        last, position = _RANGE_UNITS[unit], term.end()
+        total += int(number) * (NANOSECONDS.get(unit) or CALENDAR[unit])
+        if total >= 1 << 63:
+            raise ValueError("duration out of range")
+    return total
+
+
+def rounded_size(size: int) -> int:
+    """What is left of a size in a query: Loki writes it down with two digits (4640 becomes 4.6kB) and reads that."""
+    power = 0
+    while size >= 1000 ** (power + 1):
+        power += 1
+    if size < 10:
+        return size
+    tenths = math.floor(size / 1000**power * 10 + 0.5)
+    rounded: int = (tenths if tenths < 100 else round(tenths / 10) * 10) * 1000**power // 10
+    return rounded
 
 
 def parse_size(text: str) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from rectbot.logs.logql import ast
-from rectbot.logs.logql.errors import ParseError
+from rectbot.logs.logql.errors import ParseError, RunError
 from rectbot.logs.logql.regex import anchored
 
 _EMPTY = (
     "queries require at least one regexp or equality matcher that does not have an empty-compatible value. "
     'For instance, app=~".*" does not meet this requirement, but app=~".+" will'
 )
+_NO_SERIES = "unexpected expr type (*syntax.LiteralExpr) for Evaluator type (*logql.DefaultEvaluator) "
 UNWRAPPED = {
     *("sum_over_time", "avg_over_time", "max_over_time", "min_over_time", "stddev_over_time", "stdvar_over_time"),
     *("quantile_over_time", "first_over_time", "last_over_time", "rate_counter"),
@@ -39,8 +40,6 @@ def check_selector(matchers: tuple[ast.Matcher, ...]) -> None:
 def check_range(aggregation: ast.RangeAggregation) -> None:
     """Raises ParseError for parameters, groupings or unwraps that the operation does not take."""
     op = aggregation.op
-    if aggregation.range <= 0:
-        raise ParseError(f"duration must be greater than 0 in {op}")
     if op == "quantile_over_time" and aggregation.parameter is None:
         raise ParseError(f"parameter required for operation {op}")
     if op != "quantile_over_time" and aggregation.parameter is not None:
@@ -65,12 +64,12 @@ class _VectorRules:
                 raise ParseError(f"invalid parameter (must be greater than 0) {op}")
         elif parameter is not None:
             raise ParseError(f"unsupported parameter for operation {op}({parameter:g},")
-        if op in ("sort", "sort_desc") and aggregation.grouping is not None:
+        if op in ("sort", "sort_desc") and aggregation.grouping is not None and aggregation.grouping.names:
             raise ParseError(f"grouping not allowed for {op} aggregation")
         if op == "approx_topk" and aggregation.grouping is not None:
             raise ParseError("grouping not allowed for approx_topk aggregation")
         if isinstance(aggregation.operand, ast.Literal_):
-            raise ParseError(f"unexpected literal for the operand of {op}")
+            raise RunError(_NO_SERIES)
 
     def binary(self, expression: ast.Binary) -> ast.Binary:
         sides = (expression.left, expression.right)
@@ -78,10 +77,6 @@ class _VectorRules:
         if literal and expression.op in SET_OPERATORS:
             side = "left" if isinstance(sides[0], ast.Literal_) else "right"
             raise ParseError(f"unexpected literal for {side} leg of logical/set binary operation ({expression.op})")
-        if expression.bool_ and expression.op not in COMPARISONS:
-            raise ParseError("bool modifier can only be used on comparison operators")
-        if expression.matching.many and expression.op in SET_OPERATORS:
-            raise ParseError(f"no grouping allowed for set operations ({expression.op})")
         return expression
 
 

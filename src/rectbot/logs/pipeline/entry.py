@@ -21,9 +21,9 @@ def with_metadata(labels: dict[str, str], metadata: dict[str, str] | None) -> di
 class Entry:
     """`labels` are stream labels, structured metadata and what parsers found, merged; errors are kept apart.
 
-    A parser may not overwrite `taken`, the stream's labels: it finds such a name with `_extracted` behind it. `seen` are
-    the names that structured metadata, parsers and formatters have set: a parser leaves them alone, unless it has set
-    them itself, on this line: they are `fresh`.
+    A parser may not overwrite `taken`, the stream's labels: it finds such a name with `_extracted` behind it. `seen`
+    are the names that structured metadata, parsers and formatters have set: a parser leaves them alone, unless it has
+    set them itself, on this line: they are `fresh`.
     """
 
     time: int

@@ -85,8 +85,8 @@ def _value(data: bytes, position: int) -> int:
     return word.end()
 
 
-def pairs(data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Keys and raw values of an object; JsonError where it stops being one. What follows the object is not looked at."""
+def pairs(data: bytes) -> Iterator[tuple[str, bytes]]:  # noqa: C901 - one check per place where it may end
+    """Keys and raw values of an object; JsonError where it stops being one. What follows it is not looked at."""
     position, end = _skip(data, 0), len(data)
     if position >= end or data[position] != 0x7B:  # {
         raise JsonError(NO_OBJECT)

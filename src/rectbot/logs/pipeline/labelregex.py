@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
-from os.path import commonprefix
+from itertools import pairwise, takewhile
 from typing import Literal
 
 from rectbot.logs.logql.regex import compile_
@@ -85,6 +85,12 @@ def _leading(node: _Node) -> str:
     return _leading(node.parts[0]) if node.kind == "all" and node.parts else ""
 
 
+def _common(one: str, other: str) -> str:
+    """What both begin with."""
+    pairs = zip(one, other, strict=False)
+    return "".join(a for a, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+
+
 def _without(node: _Node, count: int) -> _Node:
     if node.kind == "text":
         return _Node("text", node.text[count:]) if len(node.text) > count else _EMPTY
@@ -98,7 +104,7 @@ def _alternatives(branches: list[_Node]) -> _Node:
     position = 0
     while position < len(branches):
         prefix, end = _leading(branches[position]), position + 1
-        while end < len(branches) and (common := commonprefix([prefix, _leading(branches[end])])):
+        while end < len(branches) and (common := _common(prefix, _leading(branches[end]))):
             prefix, end = common, end + 1
         if end - position == 1:
             found.append(branches[position])
@@ -107,7 +113,7 @@ def _alternatives(branches: list[_Node]) -> _Node:
             found.append(_joined([_Node("text", prefix), rest]))
         position = end
     letters = [node.kind == "text" and len(node.text) == 1 for node in found]
-    if any(a and b for a, b in zip(letters, letters[1:], strict=False)):
+    if any(a and b for a, b in pairwise(letters)):
         raise _OtherError
     return found[0] if len(found) == 1 else _Node("either", parts=tuple(found))
 

@@ -217,7 +217,7 @@ def _logfmt(strict: bool, keep_empty: bool) -> Stage:
     return stage
 
 
-def _logfmt_expressions(tree: ast.Logfmt) -> Stage:
+def _logfmt_expressions(tree: ast.Logfmt) -> Stage:  # noqa: C901
     for _, source in tree.expressions:
         if not _KEY.fullmatch(source):
             raise ParseError(f"cannot parse expression [{source}]: syntax error: unexpected {source[:1] or '$end'}")
@@ -262,7 +262,7 @@ def _regexp(pattern: str) -> Stage:
     return stage
 
 
-def _pattern(pattern: str) -> Stage:
+def _pattern(pattern: str) -> Stage:  # noqa: C901
     parts = pattern_parts(pattern)
     if len(parts) == 1 or all(name == "_" for name in parts[1::2]):
         raise ParseError(f"invalid pattern: at least one capture is required: {pattern}")
