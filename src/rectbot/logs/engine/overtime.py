@@ -46,7 +46,7 @@ def quantile(q: float, values: Sequence[float]) -> float:
 def _counter_rate(times: Sequence[int], values: Sequence[float], _: int, length: int, __: float) -> float:
     """Per second, resets counted, extended before the first sample as Prometheus' rate does it.
 
-    Loki takes its nanoseconds for milliseconds, but not those of the window, and lets the window end at the last sample.
+    Loki takes its nanoseconds for milliseconds, but not those of the window, and lets it end at the last sample.
     """
     if len(values) < 2:
         return 0.0

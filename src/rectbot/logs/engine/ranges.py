@@ -22,7 +22,7 @@ from rectbot.logs.engine.overtime import FUNCTIONS
 from rectbot.logs.engine.scan import Scanned, plan, scan, split_stages
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import LimitError, QueryError
-from rectbot.logs.logql.units import parse_duration, parse_float, parse_size
+from rectbot.logs.logql.units import duration_seconds, parse_float, parse_size
 from rectbot.logs.pipeline.build import build
 from rectbot.logs.pipeline.entry import ERROR, PRESERVE_ERROR, Entry, Stage
 from rectbot.logs.pipeline.hints import hints_for
@@ -38,8 +38,8 @@ _READ_LINES = (*_PARSERS, ast.LineFilter)
 _CONVERSIONS: dict[str, Callable[[str], float]] = {
     "": parse_float,
     "bytes": parse_size,
-    "duration": lambda text: parse_duration(text) / 1e9,
-    "duration_seconds": lambda text: parse_duration(text) / 1e9,
+    "duration": duration_seconds,
+    "duration_seconds": duration_seconds,
 }
 
 

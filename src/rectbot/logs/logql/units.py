@@ -60,6 +60,13 @@ def parse_duration(text: str, *, calendar: bool = False) -> int:
     return -value if text[0] == "-" else value
 
 
+def duration_seconds(text: str) -> float:
+    """Seconds of a Go duration, as Go adds them up: 2.881s are a little more than 2.881. Raises ValueError."""
+    value = parse_duration(text)
+    whole = abs(value) // 10**9
+    return math.copysign(whole + abs(value) % 10**9 / 1e9, value) if value else 0.0
+
+
 _RANGE_UNITS = {
     unit: place for place, unit in enumerate(("y", "w", "d", "h", "m", "s", "ms"))
 }  # in the order in which they must come
@@ -67,7 +74,7 @@ _RANGE_TERM = re.compile(r"([0-9]+)([^0-9]*)")
 
 
 def parse_range(text: str) -> int:
-    """Nanoseconds of a range such as `1h30m`: whole numbers, big units first. Raises ValueError as Prometheus words it."""
+    """Nanoseconds of a range such as `1h30m`: whole numbers, big units first. Raises ValueError as Prometheus does."""
     if text == "0":
         return 0
     if not text:

@@ -6,6 +6,7 @@ Sources: https://pkg.go.dev/text/template#hdr-Functions and https://grafana.com/
 from __future__ import annotations
 
 import base64
+import codecs
 import decimal
 import html
 import json
@@ -18,9 +19,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rectbot.logs.logql.regex import compile_
-from rectbot.logs.logql.units import format_number, parse_duration, parse_float, parse_size
+from rectbot.logs.logql.units import duration_seconds, format_number, parse_float, parse_size
 from rectbot.logs.pipeline import gotime
 
+# Go shows each byte that is no UTF-8 as a sign of its own.
+codecs.register_error("each-byte", lambda error: ("\ufffd", error.start + 1))  # type: ignore[attr-defined]
 _MOST = 1 << 20  # characters that repeat, indent and the like may make
 
 
@@ -75,7 +78,8 @@ def _int(value: Any) -> int:
     try:
         return int(str(value), 0)
     except ValueError:
-        return int(_float(value))
+        whole = re.fullmatch(r"([+-]?\d+)\.0*", str(value))
+        return int(whole[1]) if whole else 0
 
 
 def _float(value: Any) -> float:
@@ -138,15 +142,15 @@ def _round(value: Any, places: Any, half: Any = 0.5) -> float:
 def _trunc(length: Any, text: Any) -> str:
     count, raw = _int(length), show(text).encode()
     if count < 0:
-        return raw[count:].decode(errors="replace") if len(raw) + count > 0 else show(text)
-    return raw[:count].decode(errors="replace")
+        return raw[count:].decode(errors="each-byte") if len(raw) + count > 0 else show(text)
+    return raw[:count].decode(errors="each-byte")
 
 
 def _substr(start: Any, end: Any, text: Any) -> str:
     first, last, raw = _int(start), _int(end), show(text).encode()
     if first < 0:
-        return raw[: max(last, 0)].decode(errors="replace")
-    return (raw[first:] if last < 0 or last > len(raw) else raw[first:last]).decode(errors="replace")
+        return raw[: max(last, 0)].decode(errors="each-byte")
+    return (raw[first:] if last < 0 or last > len(raw) else raw[first:last]).decode(errors="each-byte")
 
 
 def _replacement(text: str) -> Callable[[Any], str]:
@@ -192,8 +196,21 @@ def _format(layout: Any, *arguments: Any) -> str:
         return _verb(flags, min(int(width or 0), _MOST), precision, kind, value)
 
     text = re.sub(r"%([-+ #0]*)(\d*)(?:\.(\d*))?([a-zA-Z%])", verb, show(layout))
-    extra = ", ".join(f"{type(value).__name__}={show(value)}" for value in values[used:])
+    extra = ", ".join(f"{_type_name(value)}={show(value)}" for value in values[used:])
     return _bounded(f"{text}%!(EXTRA {extra})" if extra else text)
+
+
+def _type_name(value: Any) -> str:
+    names = {str: "string", int: "int", float: "float64", bool: "bool"}
+    return names.get(type(value), type(value).__name__)
+
+
+def _print(*values: Any) -> str:
+    """With blanks between what is no text."""
+    shown = ""
+    for before, value in zip(("", *values), values, strict=False):
+        shown += ("" if isinstance(before, str) or isinstance(value, str) else " ") + show(value)
+    return shown
 
 
 def _verb(flags: str, width: int, precision: str | None, kind: str, value: Any) -> str:
@@ -216,8 +233,7 @@ def _verb(flags: str, width: int, precision: str | None, kind: str, value: Any) 
     elif kind in "cU" and isinstance(value, int):
         text = chr(value) if kind == "c" else f"U+{value:04X}"
     else:
-        names = {str: "string", int: "int", float: "float64", bool: "bool"}
-        return f"%!{kind}({names.get(type(value), type(value).__name__)}={show(value)})"
+        return f"%!{kind}({_type_name(value)}={show(value)})"
     if "-" in flags:
         return text.ljust(width)
     if "0" in flags and number:
@@ -252,10 +268,12 @@ def _align(left: bool) -> Callable[[Any, Any], str]:
 
 
 def _b64decode(text: Any) -> str:
+    shown = show(text)
     try:
-        return base64.b64decode(show(text) + "=" * (-len(show(text)) % 4), validate=True).decode(errors="replace")
-    except ValueError as error:
-        return str(error)
+        return base64.b64decode(shown, validate=True).decode(errors="each-byte")
+    except ValueError:
+        good = re.match(r"(?:[A-Za-z0-9+/]{4})*[A-Za-z0-9+/]{0,3}", shown)
+        return f"illegal base64 data at input byte {good.end() if good else 0}"
 
 
 def _indent(count: Any, text: Any) -> str:
@@ -273,7 +291,7 @@ def _compare(test: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
 
 
 def _seconds(text: Any) -> float:
-    return parse_duration(show(text)) / 1e9
+    return duration_seconds(show(text))
 
 
 _PLAIN: dict[str, Callable[..., Any]] = {
@@ -284,12 +302,12 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "len": lambda value: len(value.encode() if isinstance(value, str) else value),
     "index": _index,
     "slice": lambda data, *ends: data[slice(*[_int(end) for end in ends])] if len(ends) > 1 else data[_int(ends[0]) :],
-    "print": lambda *values: "".join(show(value) for value in values),
+    "print": _print,
     "println": lambda *values: " ".join(show(value) for value in values) + "\n",
     "printf": _format,
     "html": lambda value: html.escape(show(value)).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
     "urlquery": lambda value: urllib.parse.quote_plus(show(value)),
-    "js": lambda value: json.dumps(show(value))[1:-1],
+    "js": lambda value: json.dumps(show(value), ensure_ascii=False)[1:-1].replace("'", "\\'"),
     "eq": _equal,
     "ne": lambda a, b: a != b,
     "lt": _compare(lambda a, b: a < b),
@@ -369,6 +387,6 @@ _PLAIN: dict[str, Callable[..., Any]] = {
 }
 
 FUNCTIONS = {name: Function(run) for name, run in _PLAIN.items()} | {
-    "__line__": Function(lambda scope: scope["line"].decode(errors="replace"), with_scope=True),
+    "__line__": Function(lambda scope: scope["line"].decode(errors="each-byte"), with_scope=True),
     "__timestamp__": Function(lambda scope: gotime.Time(scope["time"]), with_scope=True),
 }

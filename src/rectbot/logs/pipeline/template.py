@@ -63,7 +63,7 @@ class _Parser:
                 return nodes, text
             if word in ("if", "with", "range"):
                 nodes.append(self.control(word, text[len(word) :].strip()))
-            elif text and not text.startswith("/*"):
+            elif not text.startswith("/*"):
                 nodes.append(_action(text))
         if ends:
             raise ParseError("invalid line template: template: line:1: unexpected EOF")
