@@ -207,8 +207,11 @@ class Handlers:
 
     async def _patterns(self, request: web.Request) -> web.Response:
         text = (await self._params(request)).get("query", "")
-        if not isinstance(await self._run(lambda _: parse(text)), ast.Logs):
+        tree = await self._run(lambda _: parse(text))
+        if not isinstance(tree, ast.Logs):
             raise QueryError("only log selector is supported")
+        if tree.stages:
+            raise QueryError("only label matchers are supported")
         return _json({"status": "success", "data": []})  # Loki's answer, too, when its pattern ingester is off
 
     # Deletions

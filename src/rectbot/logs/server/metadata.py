@@ -27,6 +27,17 @@ def _matchers(query: str) -> Sequence[ast.Matcher]:
     return parse_selector(query) if query and query.strip() not in ("", "{}") else ()
 
 
+def _asked(params: Params) -> str:
+    """The query of a request for labels: none at all, or one that selects something."""
+    query = params.get("query", "")
+    if query.strip() == "{}":
+        parse(query)
+    start, end = read.time_range(params)
+    if end < start:
+        raise QueryError("this data is no longer available, it is past now - max_query_lookback (0s)")
+    return query
+
+
 def _streams(store: Store, params: Params, query: str) -> Iterator[tuple[Stream, list[ChunkRef]]]:
     start, end = read.time_range(params)
     return store.index.select(stream_test(_matchers(query)), max(start, store.oldest()), end + 1)
@@ -35,7 +46,7 @@ def _streams(store: Store, params: Params, query: str) -> Iterator[tuple[Stream,
 def labels(store: Store, params: Params, context: Context) -> list[str]:
     """The names of labels."""
     del context
-    return sorted({name for stream, _ in _streams(store, params, params.get("query", "")) for name in stream.labels})
+    return sorted({name for stream, _ in _streams(store, params, _asked(params)) for name in stream.labels})
 
 
 def label_values(name: str) -> Callable[[Store, Params, Context], list[str]]:
@@ -43,7 +54,7 @@ def label_values(name: str) -> Callable[[Store, Params, Context], list[str]]:
 
     def values(store: Store, params: Params, context: Context) -> list[str]:
         del context
-        found = {stream.labels.get(name) for stream, _ in _streams(store, params, params.get("query", ""))}
+        found = {stream.labels.get(name) for stream, _ in _streams(store, params, _asked(params))}
         return sorted(value for value in found if value is not None)
 
     return values
@@ -64,10 +75,12 @@ def stats(store: Store, params: Params, context: Context) -> dict[str, int]:
     del context
     query = params.get("query", "")
     tree = parse(query)
-    if not isinstance(tree, ast.Logs):
-        raise ParseError("only label matchers are supported")
+    if not isinstance(tree, ast.Logs) or tree.stages:
+        raise QueryError("only label matchers are supported")
     total = {"streams": 0, "chunks": 0, "bytes": 0, "entries": 0}
     start, end = read.time_range(params)
+    if end < start:
+        raise QueryError("end timestamp must not be before or equal to start time")
     for _, refs in store.index.select(stream_test(tree.matchers), max(start, store.oldest()), end + 1):
         total["streams"] += 1
         total["chunks"] += len(refs)
@@ -78,6 +91,8 @@ def stats(store: Store, params: Params, context: Context) -> dict[str, int]:
 
 def _volumes(store: Store, params: Params, start: int, end: int) -> list[tuple[dict[str, str], int]]:
     query = params.get("query", "")
+    if not query:
+        raise ParseError("syntax error: unexpected $end")
     matchers = _matchers(query)
     targets = [name for name in params.get("targetLabels", "").split(",") if name]
     by_label = params.get("aggregateBy") == "labels"
@@ -90,7 +105,9 @@ def _volumes(store: Store, params: Params, start: int, end: int) -> list[tuple[d
             names = [name for name in (targets or stream.labels) if name in stream.labels]
             keys: list[tuple[tuple[str, str], ...]] = [((name, ""),) for name in names]
         else:
-            keys = [tuple(sorted((name, stream.labels[name]) for name in set(targets) if name in stream.labels))]
+            named = targets or list(stream.labels)  # without a name to go by, each stream is on its own
+            whole = all(name in stream.labels for name in named)
+            keys = [tuple(sorted((name, stream.labels[name]) for name in set(named)))] if whole else []
         for key in keys:
             totals[key] = totals.get(key, 0) + size
     ranked = sorted(totals.items(), key=lambda item: (-item[1], item[0]))
@@ -119,8 +136,9 @@ def volume_range(store: Store, params: Params, context: Context) -> dict[str, An
     found: dict[tuple[tuple[str, str], ...], list[Any]] = {}
     for point in points:
         context.check()
+        last = min(point + step, end) - 10**6  # a volume is told at its end
         for key, size in _volumes(store, params, point, min(point + step, end)):
-            found.setdefault(tuple(key.items()), []).append([seconds(point), str(size)])
+            found.setdefault(tuple(key.items()), []).append([seconds(last), str(size)])
     return {"resultType": "matrix", "result": [{"metric": dict(key), "values": rows} for key, rows in found.items()]}
 
 
@@ -128,7 +146,7 @@ def detected_labels(store: Store, params: Params, context: Context) -> list[dict
     """Labels and how many values they have."""
     del context
     values: dict[str, set[str]] = {}
-    for stream, _ in _streams(store, params, params.get("query", "")):
+    for stream, _ in _streams(store, params, _asked(params)):
         for name, value in stream.labels.items():
             values.setdefault(name, set()).add(value)
     return [{"label": name, "cardinality": len(found)} for name, found in sorted(values.items())]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 import time
 from collections.abc import Mapping
@@ -59,12 +58,12 @@ def integer(params: Params, name: str, default: int) -> int:
         raise QueryError(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
 
 
-def entry_limit(params: Params, limits: Limits) -> int:
-    """How many lines a query may return."""
+def entry_limit(params: Params, limits: Limits, *, checked: bool = True) -> int:
+    """How many lines a query may return; `checked` by the server's limit."""
     limit = integer(params, "limit", 100)
     if limit <= 0:
         raise QueryError("limit must be a positive value")
-    if limit > limits.query_entries:
+    if checked and limit > limits.query_entries:
         raise LimitError(
             "max entries limit per query exceeded, "
             f"limit > max_entries_limit_per_query ({limit} > {limits.query_entries})"
@@ -80,12 +79,18 @@ def newest_first(params: Params) -> bool:
     return direction.lower() == "backward"
 
 
-def steps(params: Params, start: int, end: int, limits: Limits) -> list[int]:
-    """The points in time of a range query: from start to end by step."""
+def step_of(params: Params, start: int, end: int) -> int:
+    """How far the points of a range query lie apart."""
     text = params.get("step")
-    step = _duration(text, "step") if text else max(1, math.ceil((end - start) / 250e9)) * 10**9
+    step = _duration(text, "step") if text else max(1, (end - start) // (250 * 10**9)) * 10**9
     if step <= 0:
         raise QueryError("zero or negative query resolution step widths are not accepted. Try a positive integer")
+    return step
+
+
+def steps(params: Params, start: int, end: int, limits: Limits) -> list[int]:
+    """The points in time of a range query: from start to end by step."""
+    step = step_of(params, start, end)
     if (end - start) // step > limits.query_steps:
         raise QueryError(
             f"exceeded maximum resolution of {limits.query_steps:,} points per time series. "

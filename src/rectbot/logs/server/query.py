@@ -68,8 +68,10 @@ def ranged(store: Store, params: Params, context: Context) -> Answer:
     tree = parse(params.get("query", ""))
     start, end = read.time_range(params)
     read.check_range(start, end, context.limits)
+    read.step_of(params, start, end)  # all parameters must make sense, even those that are not used
+    newest = read.newest_first(params)
+    limit = read.entry_limit(params, context.limits, checked=isinstance(tree, ast.Logs))
     if isinstance(tree, ast.Logs):
-        limit, newest = read.entry_limit(params, context.limits), read.newest_first(params)
         entries = select(store, tree, start, end, limit, context, newest=newest)
         return {"resultType": "streams", "result": by_stream(entries)}
     points = read.steps(params, start, end, context.limits)
