@@ -23,6 +23,20 @@ def test_all_recorded_answers_agree(tmp_path: Path) -> None:
         assert f"{count} of {count} agree" in done.stdout
 
 
+def test_odd_lines_and_queries_are_answered_as_by_loki(tmp_path: Path) -> None:
+    """Answers that we have measured ourselves, of what the recorded ones do not show."""
+    data = ROOT / "tests" / "data" / "loki_parity"
+    count = len(json.loads((data / "answers.json").read_text()))
+    with log_server(tmp_path / "logs") as server:
+        for stream in json.loads((data / "push.json").read_text())["streams"]:
+            assert server.push(stream["stream"], stream["values"])[0] == 204
+        compare = ROOT / "tests" / "data" / "loki" / "compare.py"
+        command = [sys.executable, str(compare), server.url, "--no-push", "--answers", str(data / "answers.json")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
+        assert done.returncode == 0, done.stdout[-4000:] + done.stderr
+        assert f"{count} of {count} agree" in done.stdout
+
+
 def test_they_agree_after_a_restart_and_after_compaction(tmp_path: Path) -> None:
     """The same lines in many small pushes, out of order, some twice; then the server is killed and started again."""
     folder = next(folder for folder in SETS if (folder / "compare.py").exists())

@@ -17,9 +17,11 @@ NANOSECONDS = {
 }
 CALENDAR = {"d": 86_400 * 10**9, "w": 7 * 86_400 * 10**9, "y": 365 * 86_400 * 10**9}
 _TERM = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]+)")
-_SIZE = re.compile(r"\s*([\d.,]+)\s*([A-Za-z]*)\s*")
+_SIZE = re.compile(r"([0-9.,]*)")
+_DIGITS = r"\d(?:_?\d)*"
 _FLOAT = re.compile(
-    r"[+-]?(\d[\d_]*\.?[\d_]*|\.\d+)([eE][+-]?\d+)?|[+-]?(inf|infinity)|nan|0x[0-9a-f_.]+p[+-]?\d+", re.IGNORECASE
+    rf"[+-]?({_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})([eE][+-]?\d+)?|[+-]?(inf|infinity)|nan|0x[0-9a-f_.]+p[+-]?\d+",
+    re.IGNORECASE,
 )
 SIZES = {"": 1, "b": 1}
 for _power, _letter in enumerate("kmgtpe", start=1):
@@ -110,12 +112,11 @@ def rounded_size(size: int) -> int:
 
 def parse_size(text: str) -> int:
     """Bytes of a size such as `1.2MB` (10^6) or `4KiB` (2^10). Raises ValueError worded as go-humanize words it."""
-    match = _SIZE.fullmatch(text)
-    if match is None:
-        raise ValueError(f'strconv.ParseFloat: parsing "{text}": invalid syntax')
-    number, unit = match.groups()
+    match = _SIZE.match(text)
+    assert match is not None
+    number, unit = match[1].replace(",", ""), text[match.end() :].strip()
     try:
-        value = float(number.replace(",", ""))
+        value = float(number)
     except ValueError:
         raise ValueError(f'strconv.ParseFloat: parsing "{number}": invalid syntax') from None
     scale = SIZES.get(unit.lower())
@@ -126,9 +127,13 @@ def parse_size(text: str) -> int:
 
 def parse_float(text: str) -> float:
     """A number as Go's strconv.ParseFloat reads it. Raises ValueError in its words."""
-    if _FLOAT.fullmatch(text) is None or "_" in text:
+    if _FLOAT.fullmatch(text) is None:
         raise ValueError(f'strconv.ParseFloat: parsing "{text}": invalid syntax')
-    return float.fromhex(text) if "x" in text.lower() else float(text)
+    plain = text.replace("_", "")
+    value = float.fromhex(plain) if "x" in plain.lower() else float(plain)
+    if math.isinf(value) and "i" not in plain.lower():
+        raise ValueError(f'strconv.ParseFloat: parsing "{text}": value out of range')
+    return value
 
 
 def format_number(value: float) -> str:
