@@ -47,7 +47,7 @@ class Entry:
         if name in self.taken:
             name += "_extracted"
         if name not in self.seen:
-            if not self.hints.wants(name):
+            if self.hints is not ALL and not self.hints.wants(name):
                 return
             self.seen.add(name)
             self.fresh.add(found)

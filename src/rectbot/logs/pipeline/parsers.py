@@ -14,6 +14,7 @@ from rectbot.logs.logql.errors import ParseError
 from rectbot.logs.logql.regex import byte_search, compile_
 from rectbot.logs.pipeline import jsonscan
 from rectbot.logs.pipeline.entry import Entry, Stage
+from rectbot.logs.pipeline.hints import ALL
 from rectbot.logs.pipeline.jsonscan import JsonError
 from rectbot.logs.pipeline.lines import pattern_parts
 from rectbot.logs.pipeline.logfmt import logfmt_pairs
@@ -99,6 +100,10 @@ def _json(entry: Entry) -> bool:
     if entry.satisfied:
         return True
     try:
+        if entry.hints is ALL:  # the usual case need not look whether it has enough
+            for name, value in flatten(entry.line):
+                entry.extract(name, value)
+            return True
         for name, value in flatten(entry.line):
             entry.extract(name, value)
             if entry.satisfied:
@@ -210,7 +215,7 @@ def _logfmt(strict: bool, keep_empty: bool) -> Stage:
             name = sanitize(key)
             if name and (value or keep_empty):
                 entry.extract(name, value.replace("\ufffd", " "))
-                if entry.satisfied:
+                if entry.hints is not ALL and entry.satisfied:
                     break
         return True
 
