@@ -69,7 +69,7 @@ class _VectorRules:
         if op == "approx_topk" and aggregation.grouping is not None:
             raise ParseError("grouping not allowed for approx_topk aggregation")
         if isinstance(aggregation.operand, ast.Literal_):
-            raise RunError(_NO_SERIES)
+            raise ParseError(_EMPTY) if op in ("sum", "avg", "count") else RunError(_NO_SERIES)
 
     def binary(self, expression: ast.Binary) -> ast.Binary:
         sides = (expression.left, expression.right)
