@@ -204,6 +204,46 @@ async def test_a_leaving_site_takes_its_heartbeat_and_an_unheard_grant_along(sit
     await b.win()
 
 
+async def test_a_late_renewal_of_an_earlier_lease_wins_nothing_from_a_store_without_memory(
+    site: Sites, lease_server: Server
+) -> None:
+    """It is restored, as nobody can tell it from the last one; but the last leader still has its lease."""
+    a, b = site("a"), site("b")
+    earlier = await b.win()
+    await b.ask(Release(earlier, "hands over", to="a"))
+    last = await a.win()
+    lease_server.flush()
+    assert isinstance(await b.ask(Renew(earlier)), Renewed)
+    refused = await b.campaign(epoch_seen=last)
+    assert isinstance(refused, Refused)
+    assert refused.why == "suspended"
+    assert isinstance(await a.ask(Renew(last)), Renewed)
+    held = await b.campaign(epoch_seen=last)
+    assert isinstance(held, Refused)
+    assert (held.why, held.by) == ("held", "a")
+
+
+async def test_a_restored_lead_stays_where_it_is_until_others_may_be_granted_it(
+    site: Sites, lease_server: Server
+) -> None:
+    a, b = site("a"), site("b")
+    epoch = await b.win()
+    lease_server.flush()
+    await a.campaign()
+    began = boottime_ms()
+    while True:
+        renewed = await b.ask(Renew(epoch))
+        assert isinstance(renewed, Renewed)
+        if renewed.yield_to:
+            break
+        await asyncio.sleep(0.02)
+        await a.campaign()
+    assert renewed.yield_to == "a"
+    assert boottime_ms() - began >= TTL_MS * 0.98
+    await b.ask(Release(epoch, "hands over", to="a"))
+    assert await a.win() > epoch
+
+
 async def test_a_store_without_memory_grants_nothing_for_one_ttl(site: Sites, lease_server: Server) -> None:
     a, b = site("a"), site("b")
     epoch = await a.win()

@@ -100,7 +100,7 @@ class LeaseTable:
         if lock:
             lock = self._bound_lock(lock, now)
         foreign = self.holder if self.holder_owner != config.owner else ""
-        seen = self._in_doubt(config, seal, foreign, now)
+        seen = self._any_in_doubt(config, foreign, now)
         doubt = max(seen, seal.doubt) if foreign or self.suspended_until else 0
         obstacle = self._obstacle(config, request.eligible, lock, now)
         if obstacle is None and suspended > 0:
@@ -121,6 +121,7 @@ class LeaseTable:
             self._count_loss(config, (self.holder, self.holder_owner), epoch, now)
         epoch += 1
         self._write_lock(config, epoch, now, now)
+        self.suspended_until = 0
         self._spend_logins(config, _ONE_LOGIN, now)
         self.told[config.site] = (config.owner, request.logins.count)
         self.reserved = ("", -1)
@@ -128,19 +129,14 @@ class LeaseTable:
         self._note_move(config)
         return Granted(epoch, self.logins_left(config, now)), 0
 
-    def _in_doubt(self, config: FailoverConfig, seal: Seal, foreign: str, now: int) -> int:
+    def _any_in_doubt(self, config: FailoverConfig, foreign: str, now: int) -> int:
         over, whole = float(self.suspended_until), config.lock_ttl_ms
         if foreign:
             if self.renewed[0] > now:
                 self._next_era(now)
             renewed, lease = self.renewed = min(self.renewed[0], now), self.renewed[1]
             whole, over = max(whole, lease), max(over, renewed + 0.99 * lease)
-        if over == 0:
-            return 0
-        if seal.heard_at is None or seal.era != self.era:
-            return whole
-        ahead = max(0.0, now - seal.heard_at - 0.99 * seal.heard_ms)
-        return ceil(max(min(over - now + ahead, whole), 0))
+        return self._in_doubt(over, whole, now)
 
     def _obstacle(self, config: FailoverConfig, eligible: bool, lock: Lock | None, now: int) -> Obstructed | None:
         if config.site in self.operator.drained:
@@ -232,13 +228,18 @@ class LeaseTable:
         if not mine:
             self.enter("restored", _me(config), request.epoch, "the store had forgotten it", now)
         self._write_beat(config, True, "", now)
-        return self._to_whom(config, now)
+        doubt = self._in_doubt(self.suspended_until, config.lock_ttl_ms, now)
+        if doubt == 0:
+            self.suspended_until = 0
+        return self._to_whom(config, doubt, now)
 
-    def _to_whom(self, config: FailoverConfig, now: int) -> Renewed:
+    def _to_whom(self, config: FailoverConfig, doubt: int, now: int) -> Renewed:
         """Who waits for the asker's lock, by an operator's will or by the order of preference."""
         operator, left = self.operator, self.logins_left(config, now)
         if config.site in operator.drained:
             return Renewed("", None, operator.drained[config.site], left)
+        if doubt > 0:
+            return Renewed("", doubt, "", left)
         if left < 2:
             return Renewed("", self.next_login_in(config, now) + config.login_ms, "", left)
         to = operator.switch_to
@@ -307,12 +308,20 @@ class LeaseTable:
         _, heard_at, heard_ms, _, era = self.seal
         return self.renewed[0] > now or heard_at is None or era != self.era or now < heard_at + 0.99 * heard_ms
 
+    def _in_doubt(self, over: float, whole: int, now: int) -> int:
+        _, heard_at, heard_ms, _, era = self.seal
+        if over == 0:
+            return 0
+        if heard_at is None or era != self.era:
+            return whole
+        ahead = max(0.0, now - heard_at - 0.99 * heard_ms)
+        return ceil(max(min(over - now + ahead, whole), 0))
+
     def _write_lock(self, config: FailoverConfig, epoch: int, since: int, now: int) -> None:
         if self._may_be_set_back(now):
             self._next_era(now)
         ttl = config.lock_ttl_ms
         self.lock = Lock(config.owner, config.site, epoch, since, now + ttl, ttl)
-        self.suspended_until = 0
         self.epoch = epoch
         self.holder, self.holder_owner, self.renewed = config.site, config.owner, (now, ttl)
 

@@ -25,10 +25,8 @@ local function ready_among(first, last)
   end
 end
 
--- For how long the last lease may still be in use, whatever this server's clock says: it may have been set forward. The
--- asker has watched it with a clock that is never set: `heard_ms` ago it heard that it was `heard_at` here; what this clock
--- has gone on beyond that does not count. Who has not watched yet begins now. (99 %: see FailoverConfig.lease_ms.)
-local function in_doubt()
+-- For how long the last lease, or one that the store has forgotten, may still be in use.
+local function any_in_doubt()
   local over, whole = number(MEMORY, 'suspended_until'), req.ttl
   if last[1] then
     local renewed, lease = number(MEMORY, 'renewed'), number(MEMORY, 'lease')
@@ -39,12 +37,9 @@ local function in_doubt()
     end
     whole, over = math.max(whole, lease), math.max(over, renewed + 0.99 * lease)
   end
-  if over == 0 then return 0 end
-  if not has_watched() then return whole end
-  local ahead = math.max(0, now - req.heard_at - 0.99 * req.heard_ms)
-  return math.ceil(math.max(math.min(over - now + ahead, whole), 0))
+  return in_doubt(over, whole)
 end
-local seen = in_doubt()
+local seen = any_in_doubt()
 local doubt = (last[1] or number(MEMORY, 'suspended_until') > 0) and math.max(seen, req.doubt) or 0
 
 -- For which site a released lock is kept, and for how long.
@@ -114,6 +109,7 @@ if last[1] then
 end
 epoch = epoch + 1
 write_lock(epoch, now)
+redis.call('HSET', MEMORY, 'suspended_until', 0)  -- there is no other lease: whatever the store had forgotten is over
 spend_logins(1, -1)
 redis.call('HSET', MEMORY, 'told:' .. req.site, req.owner .. ' ' .. req.logins)
 redis.call('DEL', RESERVED)

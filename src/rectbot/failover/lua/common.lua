@@ -62,13 +62,22 @@ local function bound_lock(lock, left)
   return ttl
 end
 
--- There is no other lease than this one: whatever the store had forgotten is over.
+-- For how long a lease that is over at `over` may still be in use, whatever this server's clock says: it may have been set
+-- forward. The asker has watched it with a clock that is never set: `heard_ms` ago it heard that it was `heard_at` here; what
+-- this clock has gone on beyond that does not count. Who has not watched yet begins now. (99 %: see FailoverConfig.lease_ms.)
+local function in_doubt(over, whole)
+  if over == 0 then return 0 end
+  if not has_watched() then return whole end
+  local ahead = math.max(0, now - req.heard_at - 0.99 * req.heard_ms)
+  return math.ceil(math.max(math.min(over - now + ahead, whole), 0))
+end
+
 local function write_lock(epoch, since)
   if may_be_set_back() then next_era() end
   redis.call('SET', LOCK, cjson.encode({
     owner = req.owner, site = req.site, epoch = epoch, ts = now, since = since, ttl = req.ttl}), 'PX', req.ttl)
   redis.call('HSET', MEMORY, 'epoch', epoch, 'holder', req.site, 'holder_owner', req.owner,
-    'renewed', now, 'lease', req.ttl, 'suspended_until', 0)
+    'renewed', now, 'lease', req.ttl)
 end
 
 -- The login budget is a leaky bucket. Each login fills it by `login_ms`; it holds `login_burst` of them, and empties with

@@ -17,6 +17,11 @@ redis.call('HSET', MEMORY, 'epoch', math.max(epoch, req.epoch))
 if not mine then journal('restored', req.site, req.owner, req.epoch, 'the store had forgotten it') end
 write_beat(true, '')
 
+-- What was restored need not be the last lease: a late renewal of an earlier one may come first. So grants stay suspended
+-- until what the store had forgotten is over, and the lead stays where it is, as nobody else could take it.
+local doubt = in_doubt(number(MEMORY, 'suspended_until'), req.ttl)
+if doubt == 0 then redis.call('HSET', MEMORY, 'suspended_until', 0) end
+
 local function renewed(reply)
   reply.status = 'renewed'
   reply.logins_left = logins_left()
@@ -26,6 +31,7 @@ end
 if is_drained(req.site) then
   return renewed({yield_to = '', yield_in = -1, why = redis.call('HGET', OPERATOR, 'drained:' .. req.site)})
 end
+if doubt > 0 then return renewed({yield_to = '', yield_in = doubt, why = ''}) end
 -- A move costs the next site a login, and must leave it one in reserve.
 if logins_left() < 2 then return renewed({yield_to = '', yield_in = next_login_in() + req.login_ms, why = ''}) end
 
