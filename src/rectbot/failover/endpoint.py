@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,9 @@ def parse_url(url: str, cacert: Path | None = None) -> Endpoint:
     Raises ConfigError naming REDIS_URL, never with the URL itself: it may hold a password.
     """
     try:
-        parts = urlsplit(url)
+        parts, netloc = _split(url)
         scheme, _, kind = parts.scheme.partition("+")
-        login, _, hosts = parts.netloc.rpartition("@")
+        login, _, hosts = netloc.rpartition("@")
         user, _, password = map(unquote, login.partition(":"))
         given: dict[str, Any] = {"username": user, "password": password}
         if parts.scheme == "unix" and parts.path:
@@ -62,6 +63,15 @@ def parse_url(url: str, cacert: Path | None = None) -> Endpoint:
         "REDIS_URL is wrong: write redis://:PASSWORD@HOST:PORT/DB, rediss://... (TLS), unix:///PATH or"
         " redis+sentinel://:PASSWORD@HOST:PORT,HOST:PORT/NAME"
     )
+
+
+def _split(url: str) -> tuple[SplitResult, str]:
+    """The URL without what stands between // and the path, and that: newer Pythons refuse one,[::1] there."""
+    scheme, slashes, rest = url.partition("://")
+    if not slashes:
+        return urlsplit(url), ""
+    netloc = re.split(r"[/?#]", rest, maxsplit=1)[0]
+    return urlsplit(f"{scheme}://{rest.removeprefix(netloc)}"), netloc
 
 
 def _by_sentinel(parts: SplitResult, hosts: str, given: dict[str, Any]) -> Endpoint:
