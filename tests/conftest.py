@@ -10,10 +10,20 @@ import pytest
 
 from lease_sites import OnRedis, Server
 from rectbot.failover.memory import MemoryServer
+from rectbot.settings import KNOWN
 from servers import RedisServer, redis_server
 
 # A shell's background job ignores Ctrl-C, and so would every program under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_settings() -> Iterator[None]:
+    """No test sees the settings of whoever runs it, as of a stack that runs with RECTBOT_PORT_OFFSET."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in KNOWN:
+            patch.delenv(name, raising=False)
+        yield
 
 
 @pytest.fixture
