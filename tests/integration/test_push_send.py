@@ -165,8 +165,8 @@ def test_the_port_does_not_speak_tls(behind: int, proxy: Proxy) -> None:
 
 def test_the_port_speaks_tls_but_the_address_does_not_say_so(proxy: Proxy) -> None:
     code, text = failure(settings_for(proxy, pushgateway_url=proxy.url().replace("https", "http")))
-    assert code is PushExit.MALFORMED
-    assert "plain HTTP request was sent to HTTPS port" in text
+    assert code is PushExit.TLS
+    assert "speaks TLS on this port; write https://" in text
 
 
 @contextmanager

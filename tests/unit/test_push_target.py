@@ -46,6 +46,16 @@ def test_insecure_warns_and_verifies_nothing(home: Path) -> None:
     assert "PUSHGATEWAY_INSECURE" in target.warnings[0]
 
 
+def test_a_password_without_tls_warns_unless_it_stays_on_this_machine(home: Path) -> None:
+    def warnings(host: str, password: str | None = "hunter2") -> tuple[str, ...]:
+        url = f"http://{host}/metrics/job/a"
+        return target_of(settings(home, pushgateway_url=url, pushgateway_password=password)).warnings
+
+    assert "https://" in warnings("prom.example.org:9443")[0]
+    assert not warnings("prom.example.org:9443", None)
+    assert not any(map(warnings, ("localhost", "127.0.0.1:9091", "[::1]:9091")))
+
+
 def test_the_password_is_not_in_the_representation(home: Path) -> None:
     target = target_of(settings(home, pushgateway_password="hunter2"))
     assert "hunter2" not in repr(target)

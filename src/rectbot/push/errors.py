@@ -23,7 +23,7 @@ class PushExit(IntEnum):
 
 EXIT_CODES: dict[PushExit, str] = {
     PushExit.REFUSED: "connection refused: nothing listens there",
-    PushExit.TLS: "TLS failed: certificate untrusted, expired or for another name, or no TLS there",
+    PushExit.TLS: "TLS failed: certificate untrusted, expired or for another name; or one side speaks no TLS",
     PushExit.UNAUTHORIZED: "401: wrong user or password",
     PushExit.FORBIDDEN: "403: this host's address is not allowed",
     PushExit.MALFORMED: "400: the Pushgateway rejects the metrics",

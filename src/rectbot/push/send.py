@@ -24,6 +24,7 @@ from rectbot.push.errors import PushError, PushExit
 from rectbot.push.target import Target
 
 TIMEOUT_SECONDS = 10
+_TLS_EXPECTED = "plain HTTP request was sent to HTTPS port"  # nginx's words
 
 
 def send(body: bytes, target: Target) -> None:
@@ -98,6 +99,8 @@ def _explain_answer(response: urllib3.BaseHTTPResponse, target: Target) -> PushE
                 PushExit.FORBIDDEN,
                 "this host's address is not allowed; add it on the proxy's host with: rectbot init --allow ADDRESS",
             )
+        case 400 if target.tls is None and _TLS_EXPECTED in said:
+            code, text = PushExit.TLS, "the server speaks TLS on this port; write https:// in PUSHGATEWAY_URL"
         case 400:
             code, text = PushExit.MALFORMED, f"not accepted: {said}"
         case 413:

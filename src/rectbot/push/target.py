@@ -44,6 +44,8 @@ def target_of(settings: Settings, job: str | None = None) -> Target:
     if settings.pushgateway_insecure and url.scheme == "https":
         disable_warnings(InsecureRequestWarning)  # urllib3's own words; these are for our user:
         warnings.append("PUSHGATEWAY_INSECURE=true: anybody in between can read the password; use PUSHGATEWAY_CACERT")
+    if url.scheme == "http" and password and not _stays_here(url):
+        warnings.append("PUSHGATEWAY_URL is http://: anybody in between can read the password; write https://")
     return Target(
         url=url,
         job=job,
@@ -52,6 +54,11 @@ def target_of(settings: Settings, job: str | None = None) -> Target:
         tls=_tls(settings) if url.scheme == "https" else None,
         warnings=tuple(warnings),
     )
+
+
+def _stays_here(url: Url) -> bool:
+    host = (url.host or "").strip("[]")
+    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _basic_auth(user: str, password: str) -> dict[str, str]:
