@@ -160,7 +160,14 @@ def test_a_stranger_sees_the_login_and_nothing_else(guarded: Guarded) -> None:
 def test_requests_of_other_sites_are_refused_even_with_the_session(guarded: Guarded) -> None:
     cookie = guarded.cookie(guarded.admin)
     assert _socket(guarded, origin=guarded.url, cookie=cookie) == 101
-    for origin in ("http://evil.example", "http://127.0.0.1:1", "null", None, guarded.url + ".evil.example"):
+    for origin in (
+        "http://evil.example",
+        "http://127.0.0.1:1",
+        "null",
+        None,
+        guarded.url + ".evil.example",
+        "http://[::1",
+    ):
         assert _socket(guarded, origin=origin, cookie=cookie) == 403, origin
         headers = {"Cookie": cookie} | ({"Origin": origin} if origin else {})
         assert guarded.request("POST", "/logout", headers=headers).status == 403, origin

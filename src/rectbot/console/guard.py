@@ -117,7 +117,10 @@ def _changes(scope: Scope) -> bool:
 
 
 def _same_origin(origin: str | None, host: str) -> bool:
-    return origin is not None and urlsplit(origin).netloc.lower() == host.lower() and "://" in origin
+    try:
+        return origin is not None and urlsplit(origin).netloc.lower() == host.lower() and "://" in origin
+    except ValueError:
+        return False
 
 
 def _from_elsewhere(headers: dict[str, str]) -> bool:

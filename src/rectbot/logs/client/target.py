@@ -62,12 +62,12 @@ def target_of(settings: Settings, url: str | None = None) -> Target | None:
 
 
 def _check(url: str) -> None:
-    parts = urlsplit(url)
     try:
+        parts = urlsplit(url)
         usable = parts.scheme in {"http", "https"} and parts.hostname and (parts.port is None or parts.port > 0)
-    except ValueError:  # the port is no number
-        usable = False
-    if parts.username is not None or parts.password is not None:
+    except ValueError:  # the port is no number, or a bracket is missing
+        parts, usable = urlsplit(""), False
+    if "@" in url.partition("://")[2].partition("/")[0]:
         raise ConfigError("the address of Loki holds a password; put it in LOKI_USER and LOKI_PASSWORD")
     if not usable or parts.query or parts.fragment:
         raise ConfigError(f"{url!r} is not the address of Loki (LOKI_URL); {_EXAMPLE}")
