@@ -13,6 +13,7 @@ from typing import Annotated, Any
 
 from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from rectbot.errors import ConfigError
@@ -32,6 +33,8 @@ BASE_PORTS = {
 }
 
 DEFAULT_LOCK_TTL_MS = 90_000
+_SITE = "up to 64 letters, digits, '-' and '_' make a site's name"
+_URL = "write http:// or https:// and a host"
 
 
 class Settings(BaseSettings):
@@ -41,7 +44,7 @@ class Settings(BaseSettings):
 
     # Failover (design, section 4.1)
     failover_enabled: bool = False
-    site_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    site_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$", description=_SITE)
     failover_priority: Annotated[tuple[str, ...], NoDecode] = ("xserver", "oci")
     redis_url: SecretStr | None = None
     redis_host: str = "127.0.0.1"
@@ -76,7 +79,9 @@ class Settings(BaseSettings):
     pushgateway_cacert: Path | None = None
     pushgateway_insecure: bool = False
     push_proxy_bind: str = "127.0.0.1"
-    push_proxy_address: str | None = Field(default=None, pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$")
+    push_proxy_address: str | None = Field(
+        default=None, pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$", description="write HOST:PORT"
+    )
 
     # Logs
     loki_url: str | None = None
@@ -93,10 +98,10 @@ class Settings(BaseSettings):
     console_bind: str = "127.0.0.1"
     console_port: int | None = Field(default=None, ge=0, le=65535)
     console_login: bool = False
-    console_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$")
-    console_prometheus_url: str | None = Field(default=None, pattern=r"^https?://")
-    console_alertmanager_url: str | None = Field(default=None, pattern=r"^https?://")
-    console_loki_url: str | None = Field(default=None, pattern=r"^https?://")
+    console_url: str | None = Field(default=None, pattern=r"^https?://[A-Za-z0-9.:\[\]-]+/?$", description=_URL)
+    console_prometheus_url: str | None = Field(default=None, pattern=r"^https?://", description=_URL)
+    console_alertmanager_url: str | None = Field(default=None, pattern=r"^https?://", description=_URL)
+    console_loki_url: str | None = Field(default=None, pattern=r"^https?://", description=_URL)
 
     # The stack
     hub_bind: str = "127.0.0.1"
@@ -131,6 +136,16 @@ class Settings(BaseSettings):
         """Where `rectbot push` sends to."""
         return self.pushgateway_url or f"https://localhost:{self.port('push-proxy')}/metrics/job/xserver-bot"
 
+
+_WANTED = {  # https://docs.pydantic.dev/latest/errors/validation_errors/
+    "int_parsing": "write a whole number",
+    "int_from_float": "write a whole number",
+    "float_parsing": "write a number",
+    "bool_parsing": "write true or false",
+    "greater_than": "it must be more than {gt}",
+    "greater_than_equal": "it must be {ge} or more",
+    "less_than_equal": "it must be {le} or less",
+}
 
 KNOWN = frozenset(name.upper() for name in Settings.model_fields)
 
@@ -212,8 +227,16 @@ def _explain(error: ValidationError, env_file: Path, lines: dict[str, int]) -> s
     first = error.errors()[0]
     name = str(first["loc"][0]).upper() if first["loc"] else "settings"
     in_file = name in lines and name not in os.environ
-    where = f"{env_file}:{lines[name]}" if in_file else f"environment variable {name}"
+    where = f"{env_file}:{lines[name]}" if in_file else "environment"
     secret = any(word in name for word in ("PASSWORD", "TOKEN", "URL"))
     shown = "" if secret else f"={str(first.get('input'))[:60]!r}"
-    message = str(first["msg"]).removeprefix("Value error, ")
-    return f"{where}: {name}{shown} is wrong: {message[0].lower()}{message[1:]}; see .env.example"
+    return f"{where}: {name}{shown} is wrong: {_wanted(name, first)}; see .env.example"
+
+
+def _wanted(name: str, mistake: ErrorDetails) -> str:
+    """What the value should be; in our words, for pydantic's are for programmers."""
+    field = Settings.model_fields.get(name.lower())
+    text = _WANTED.get(mistake["type"], "")
+    if mistake["type"] == "string_pattern_mismatch" and field is not None and field.description:
+        text = field.description
+    return text.format(**mistake.get("ctx", {})) or mistake["msg"].removeprefix("Value error, ")
