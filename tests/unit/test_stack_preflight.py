@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 from pathlib import Path
@@ -62,6 +63,27 @@ def test_a_port_in_use_names_its_holder(home: Path) -> None:
         _refused(_run("up"), "port 32093 (alertmanager) is in use by", "RECTBOT_PORT_OFFSET")
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("DISCORD_ALERT_WEBHOOK_URL", "hello", "is not a webhook's URL"),
+        ("REDIS_URL", "http://x", "REDIS_URL is wrong"),
+        ("PUSHGATEWAY_URL", "foo", "PUSHGATEWAY_URL='foo' is wrong"),
+        ("PUSHGATEWAY_PASSWORD", "edited", "does not admit prom with PUSHGATEWAY_PASSWORD; run 'rectbot init'"),
+        ("LOKI_URL", "http://[::1", "'http://[::1' is not the address of Loki"),
+        ("LOCK_TTL_MS", "10", "LOCK_TTL_MS=10 is too short"),
+        ("RENEW_INTERVAL_MS", "5000", "RENEW_INTERVAL_MS=5000 is too long"),
+        ("PUSH_PROXY_BIND", "999.1.1.1", "correct PUSH_PROXY_BIND"),
+    ],
+)
+def test_what_a_program_would_refuse_is_said_before_anything_starts(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    _run("init")
+    monkeypatch.setenv(name, value)
+    _refused(_run("up"), said)
+
+
 def test_a_broken_certificate_is_named(home: Path) -> None:
     _run("init")
     (home / "docker/monitoring/tls/tls.crt").write_text("nonsense")
@@ -76,11 +98,25 @@ def test_a_typo_in_env_is_named_by_every_command(home: Path) -> None:
         _refused(_run(*command), "LOCK_TTL_MSS; did you mean LOCK_TTL_MS?")
 
 
+def test_status_says_that_nothing_runs(home: Path) -> None:
+    assert (done := _run("status")).exit_code == 1
+    assert (done.stdout, done.stderr) == ("", "rectbot: no stack is running here; start it with 'rectbot up'\n")
+    assert json.loads((done := _run("status", "--json")).stdout)["leader"] is None
+    assert (done.exit_code, done.stderr) == (1, "rectbot: no stack is running here; start it with 'rectbot up'\n")
+
+
 def test_unknown_site_and_no_stack(home: Path) -> None:
     _refused(_run("site", "kill", "mars"), "unknown site 'mars'; the sites are xserver, oci")
     result = _run("site", "kill", "oci")
     assert result.exit_code == 1
     assert "no stack is running here" in result.stderr
+
+
+def test_lists_of_commands_cut_no_sentence_off() -> None:
+    for arguments in ([], ["logs"], ["failover"], ["site"]):
+        commands = _run(*arguments, "--help").output.partition("Commands:")[2]
+        assert commands
+        assert "..." not in commands
 
 
 def test_every_command_explains_itself() -> None:

@@ -222,6 +222,16 @@ def site_environment(settings: Settings, layout: Layout, site: str) -> dict[str,
     return environment
 
 
+def site_settings(settings: Settings, layout: Layout, site: str) -> Settings:
+    """The settings as a site's programs see them."""
+    seen = site_environment(settings, layout, site)
+    changed = {
+        "lock_ttl_ms": int(seen.get("LOCK_TTL_MS", settings.lock_ttl_ms)),
+        "failback_delay_sec": float(seen.get("FAILBACK_DELAY_SEC", settings.failback_delay_sec)),
+    }
+    return settings.model_copy(update={"site_id": site, **changed})
+
+
 def pid_file(layout: Layout, site: str) -> Path:
     """Where the bot of a site writes its process id."""
     return layout.folder("run") / f"bot-{site}.pid"

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from rectbot.settings import Settings
-from rectbot.stack.components import Component, site_environment
+from rectbot.stack.components import Component, site_settings
 from rectbot.stack.layout import Layout
 from rectbot.stack.link import split_address
 
@@ -60,7 +60,7 @@ def _site_program_works(kind: str, site: str, facts: Facts, settings: Settings, 
     """A bot works while its heartbeat is fresher than its lease is long; the push agent while its pushes are fresh."""
     if kind == "push":
         return any(age <= PUSH_STALE_SECONDS for age in facts.push_age_s.values())
-    limit = int(site_environment(settings, layout, site).get("LOCK_TTL_MS", settings.lock_ttl_ms)) / 1000
+    limit = site_settings(settings, layout, site).lock_ttl_ms / 1000
     age = facts.heartbeat_age_s.get(site)
     return age is not None and age <= limit
 

@@ -107,7 +107,7 @@ def _htpasswd(layout: Layout) -> Iterator[str]:
     password = dotenv_values(layout.env_file).get("PUSHGATEWAY_PASSWORD") or ""
     user = dotenv_values(layout.env_file).get("PUSHGATEWAY_USER") or PUSH_USER
     there = layout.htpasswd.exists()
-    if there and _admits(read_text(layout.htpasswd, "make it readable for this user"), user, password):
+    if there and admits(read_text(layout.htpasswd, "make it readable for this user"), user, password):
         return
     digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS)).decode()
     # nginx asks libcrypt, which knows bcrypt as $2b$ and $2y$; htpasswd(1) writes $2y$.
@@ -125,7 +125,8 @@ def _allowlist(layout: Layout, allowed: Sequence[allowlist.Network]) -> Iterator
     yield f"{'replaced' if there else 'wrote'} {path} (may push: {', '.join(map(allowlist.shown, wanted))})"
 
 
-def _admits(text: str, user: str, password: str) -> bool:
+def admits(text: str, user: str, password: str) -> bool:
+    """True when this htpasswd file's text lets the user in with the password."""
     for line in text.splitlines():
         name, _, digest = line.partition(":")
         if name == user:

@@ -9,24 +9,33 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+from rectbot.alerts.webhook import webhook_url
 from rectbot.errors import ConfigError, RectbotError
+from rectbot.failover.wiring import check_url, failover_config
+from rectbot.logs.client.target import target_of as loki_target
+from rectbot.push.target import target_of as push_target
 from rectbot.settings import Settings
 from rectbot.stack import certificate
-from rectbot.stack.components import console_port, link_port, uses_local_discord
-from rectbot.stack.layout import Layout
+from rectbot.stack.components import console_port, link_port, site_settings, uses_local_discord
+from rectbot.stack.init import PUSH_USER, admits
+from rectbot.stack.layout import Layout, read_text
 from rectbot.stack.processes import port_holder
 from rectbot.stack.servers import DEBIAN_PACKAGES, find_server, has_grafana
 
 MINIMUM_FREE_BYTES = 200 * 2**20  # Prometheus alone pre-allocates 128 MiB of head chunks
 
+_BINDS = {"nginx": "PUSH_PROXY_BIND", "console": "CONSOLE_BIND"}
+_INIT = "run 'rectbot init'"
+
 
 def check(settings: Settings, layout: Layout) -> None:
     """Raises RectbotError for the first thing that would keep the stack from running."""
-    _check_packages()
+    _check_packages(layout)
     _check_site_names(settings)
     _check_disk(layout)
     _check_secrets(settings, layout)
     certificate.check(layout.certificate, layout.private_key)
+    _check_values(settings, layout)
     for name, host, port in ports(settings):
         _check_port(name, host, port)
 
@@ -46,13 +55,10 @@ def ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
         yield "grafana", "127.0.0.1", settings.port("console")
 
 
-def _check_packages() -> None:
+def _check_packages(layout: Layout) -> None:
     missing = [package for binary, package in DEBIAN_PACKAGES.items() if find_server(binary) is None]
     if missing:
-        raise ConfigError(
-            f"missing Debian packages: {' '.join(missing)}; run 'make setup', "
-            f"or as root: apt-get install --no-install-recommends {' '.join(missing)}"
-        )
+        raise ConfigError(f"missing Debian packages: {' '.join(missing)}; run 'make setup' in {layout.home}")
 
 
 def _check_site_names(settings: Settings) -> None:
@@ -75,10 +81,26 @@ def _check_disk(layout: Layout) -> None:
 def _check_secrets(settings: Settings, layout: Layout) -> None:
     for name in ("redis_password", "pushgateway_password"):
         if getattr(settings, name) is None:
-            raise ConfigError(f"{layout.env_file}: {name.upper()} is not set; run 'rectbot init'")
+            raise ConfigError(f"{layout.env_file}: {name.upper()} is not set; {_INIT}")
     for path in (layout.htpasswd, layout.allowlist):
         if not _readable(path):
-            raise ConfigError(f"{path}: is missing or unreadable; run 'rectbot init'")
+            raise ConfigError(f"{path}: is missing or unreadable; {_INIT}")
+
+    user, password = settings.pushgateway_user or PUSH_USER, settings.pushgateway_password
+    own_proxy = settings.pushgateway_url is None
+    if own_proxy and password and not admits(read_text(layout.htpasswd, _INIT), user, password.get_secret_value()):
+        raise ConfigError(f"{layout.htpasswd}: does not admit {user} with PUSHGATEWAY_PASSWORD; {_INIT}")
+
+
+def _check_values(settings: Settings, layout: Layout) -> None:
+    """What a program of the stack would refuse when it is started, here said at once."""
+    if settings.discord_alert_webhook_url is not None:
+        webhook_url(settings)
+    check_url(settings)
+    push_target(settings)
+    loki_target(settings)
+    for site in settings.failover_priority:
+        failover_config(site_settings(settings, layout, site))
 
 
 def _readable(path: Path) -> bool:
@@ -96,4 +118,5 @@ def _check_port(name: str, host: str, port: int) -> None:
                     f"port {port} ({name}) is in use by {port_holder(port)}; "
                     "stop it, or shift all ports with RECTBOT_PORT_OFFSET"
                 ) from None
-            raise ConfigError(f"{name} cannot listen on {host}:{port} ({error.strerror})") from None
+            mend = f"; correct {_BINDS[name]}" if name in _BINDS else ""
+            raise ConfigError(f"{name} cannot listen on {host}:{port} ({error.strerror}){mend}") from None
