@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from rectbot.errors import RectbotError
+from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.console import orders, site_state
 from rectbot.failover.events import Event, Snapshot
 from rectbot.failover.store import StoreUnavailable
@@ -78,7 +78,7 @@ class Observer:
 
     async def look(self) -> Status:
         """Asks everything at once; what does not answer in time is missing or unhealthy."""
-        snapshot, events, pushed, alerts, states = await asyncio.gather(
+        (snapshot, trouble), events, pushed, alerts, states = await asyncio.gather(
             self._snapshot(),
             self._events(),
             push_times(self._http, self._url("pushgateway")),
@@ -87,7 +87,7 @@ class Observer:
         )
         now = time.time()
         push = {job: {"age_s": round(max(0.0, now - then), 3)} for job, then in sorted(pushed.items())}
-        sites = _sites(snapshot, self.settings.failover_priority)
+        sites = _sites(snapshot, self.settings.failover_priority, trouble)
         facts = Facts(
             redis=snapshot is not None,
             sites_up=frozenset(site for site in sites if states.get(site_program(site)) in ("RUNNING", "STARTING")),
@@ -109,11 +109,14 @@ class Observer:
     def _url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.settings.port(name)}"
 
-    async def _snapshot(self) -> Snapshot | None:
+    async def _snapshot(self) -> tuple[Snapshot | None, str]:
+        """What Redis knows, or why it does not say."""
         try:
-            return await self._store.snapshot()
+            return await self._store.snapshot(), ""
+        except ConfigError as error:
+            return None, str(error)
         except (StoreUnavailable, RectbotError):
-            return None
+            return None, "Redis does not answer"
 
     async def _events(self) -> list[Event]:
         try:
@@ -148,7 +151,7 @@ def _leader(snapshot: Snapshot | None) -> dict[str, Any] | None:
     }
 
 
-def _sites(snapshot: Snapshot | None, priority: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+def _sites(snapshot: Snapshot | None, priority: tuple[str, ...], trouble: str) -> dict[str, dict[str, Any]]:
     known = snapshot.sites if snapshot is not None else {}
     result = {}
     for rank, name in enumerate(priority):
@@ -157,7 +160,7 @@ def _sites(snapshot: Snapshot | None, priority: tuple[str, ...]) -> dict[str, di
             "heartbeat_age_s": site.heartbeat_age_s if site else None,
             "eligible": bool(site and site.eligible),
             "priority": rank,
-            "state": site_state(snapshot, name) if snapshot is not None else "unknown: Redis does not answer",
+            "state": site_state(snapshot, name) if snapshot is not None else f"unknown: {trouble}",
         }
     return result
 

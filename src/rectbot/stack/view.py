@@ -12,8 +12,11 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from rectbot.errors import RectbotError
 from rectbot.settings import Settings
+from rectbot.stack.layout import Layout
 from rectbot.stack.status import Observer, Status, look_once
+from rectbot.stack.supervise import Supervisor
 
 REFRESH_SECONDS = 1.0
 
@@ -21,13 +24,19 @@ REFRESH_SECONDS = 1.0
 def show(settings: Settings, *, as_json: bool) -> int:
     """Prints one look, as plain text where the output is not a terminal, or as JSON.
 
-    Returns 0 when every component is healthy, else 1.
+    Returns 0 when every component is healthy, else 1. Raises RectbotError when no stack runs, after the JSON.
     """
     status = asyncio.run(look_once(settings))
+    absent = (
+        not any(part["healthy"] for part in status.components.values())
+        and not Supervisor(Layout.of(settings)).running()
+    )
     if as_json:
         click.echo(json.dumps(status.as_dict(), indent=2))
-    else:
+    elif not absent:
         Console().print(render(status))
+    if absent:
+        raise RectbotError("no stack is running here; start it with 'rectbot up'")
     return 0 if status.healthy else 1
 
 
