@@ -31,12 +31,14 @@ def main() -> None:
 @click.option(
     "--allow", multiple=True, metavar="ADDRESS", help="Who may push: an address or network; replaces the list."
 )
-@click.option("--rotate", type=click.Choice(["push", "redis", "tls"]), help="Replace one secret.")
+@click.option(
+    "--rotate", type=click.Choice(["push", "redis", "tls"]), help="Replace a password, or the certificate and its key."
+)
 def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None) -> None:
     """Make .env with fresh secrets, the certificate and the push password's hash.
 
-    Run again, it changes nothing and says so. All secrets are 0600 and git-ignored. After --rotate restart the stack
-    ('rectbot down', 'rectbot up'), and carry the new secret to the other host.
+    Run again, it changes nothing and says so. Only this user can read them, and git ignores them. After --rotate
+    restart the stack ('rectbot down', 'rectbot up'), and carry the new secret to the other host.
     """
     from rectbot.stack.init import init as make
     from rectbot.stack.layout import Layout
@@ -75,7 +77,7 @@ def up(detach: bool) -> None:
 
 @main.command()
 def down() -> None:
-    """Stop the stack that runs in the background."""
+    """Stop the stack on this machine, in order; nothing of it is left running."""
     from rectbot.stack.run import down as run
 
     run(read_settings(), say=click.echo)
@@ -235,7 +237,7 @@ def discord() -> None:
 
 
 @discord.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="What it listens on.")
 @click.option("--port", type=click.IntRange(1, 65535), help="Default 9800, shifted by RECTBOT_PORT_OFFSET.")
 @click.option("--token", default="local-discord", show_default=True, help="The bot token that it accepts.")
 @click.option(

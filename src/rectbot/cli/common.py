@@ -26,6 +26,12 @@ class Group(click.Group):
             sys.stderr.close()  # the reader of our output went away; Python would complain about that at exit
             ctx.exit(0)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists each command with its whole first sentence, where click would cut it off."""
+        rows = [(name, each.get_short_help_str(limit=1000)) for name, each in self.commands.items() if not each.hidden]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
 

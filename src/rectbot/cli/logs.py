@@ -94,10 +94,12 @@ def logs_ship(files: tuple[Path, ...], labels: tuple[str, ...], **options: Any) 
 
 @logs.command("serve")
 @click.option("--data", required=True, type=click.Path(path_type=Path, file_okay=False), help="The store's folder.")
-@click.option("--host", default="127.0.0.1", show_default=True)
+@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="What it listens on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=3100, show_default=True)
 @click.option("--retention", default="0", show_default=True, metavar="TIME", help="Such as 14d; 0 keeps all.")
-@click.option("--retention-mb", default=4096, show_default=True, type=click.IntRange(1), help="Compressed size.")
+@click.option(
+    "--retention-mb", default=4096, show_default=True, type=click.IntRange(1), help="How much is kept, compressed."
+)
 def logs_serve(data: Path, host: str, port: int, retention: str, retention_mb: int) -> None:
     """Serve the embedded log store: Loki's API for pushes and queries."""
     from rectbot.logs.server import serve
