@@ -1,8 +1,11 @@
 #!/bin/sh
 # Installs what rectbot needs on a Debian machine: Debian's servers, and the Python packages of the lock file in .venv.
-# Works again at no cost, and offline once done. Called by 'make setup'.
+# Works again at no cost, and offline once done. Called by 'make setup'. 'scripts/setup.sh packages' is the part that
+# needs root, for a machine where another user runs the rest.
 set -eu
 cd "$(dirname "$0")/.."
+only_packages=false
+if [ "${1:-}" = packages ]; then only_packages=true; shift; fi
 lock=${1:-requirements.lock}
 venv=.venv
 python=${PYTHON:-python3}
@@ -68,13 +71,15 @@ esac
     fail "Python 3.11 or newer is needed; name one with PYTHON=/path/to/python3 make setup"
 "$python" -c 'import ensurepip, venv' 2>/dev/null || [ -x $venv/bin/pip ] || missing="$missing python3-venv"
 
+# Not apt-get itself: it would start the servers too, which then hold the ports of ours.
+by_root="$PWD/scripts/setup.sh packages${1:+ $1}"
 if [ -n "$missing" ]; then
     if [ "$(id -u)" -ne 0 ] && ! has sudo; then
-        fail "missing Debian packages:$missing; there is no sudo here, so ask root to run: apt-get install --no-install-recommends$missing"
+        fail "missing Debian packages:$missing; there is no sudo here, so ask root to run: $by_root"
     fi
     has apt-get || fail "missing packages:$missing; this is not Debian, so install them by hand"
     if [ "$(id -u)" -ne 0 ] && [ ! -t 0 ] && ! sudo -n true 2>/dev/null; then
-        fail "missing Debian packages:$missing; sudo needs a password here, so run: sudo apt-get install --no-install-recommends$missing"
+        fail "missing Debian packages:$missing; sudo needs a password here, so run: sudo $by_root"
     fi
     log=$(mktemp)
     before=$(mktemp)
@@ -83,14 +88,18 @@ if [ -n "$missing" ]; then
     rm -f "$log" "$before"
 fi
 
+if $only_packages; then say "Debian's packages are there"; exit 0; fi
+
 # The stamp holds what was installed; the same lock and project again means that there is nothing to do, also offline.
 [ -x $venv/bin/python ] && $venv/bin/python -c '' 2>/dev/null || { say "creating $venv"; rm -rf $venv; "$python" -m venv $venv; }
 want=$(cat "$lock" pyproject.toml | sha256sum | cut -d' ' -f1)
 stamp="$venv/.installed-$(basename "$lock")"
 if [ "$(cat "$stamp" 2>/dev/null || true)" != "$want" ]; then
     say "installing the Python packages of $lock"
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"
-    $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    {
+        $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock" &&
+            $venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+    } || fail "pip could not install them and says why above; once the package index can be reached, run this again"
     echo "$want" >"$stamp"
 fi
 say "ready: $venv/bin/rectbot"
