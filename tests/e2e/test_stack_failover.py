@@ -94,6 +94,7 @@ def test_a_site_that_hangs_loses_the_lead_and_gets_it_back(stack: Stack, fault: 
     until(lambda: _live(stack) == ["xserver"], 40, f"xserver is logged in again after {mend}")
     assert overlaps(stack.journal()) == []
     assert _logins_since(stack, healed) == ["xserver"]
+    assert "Traceback" not in (stack.var / "log" / "link-xserver.log").read_text()
 
 
 def test_the_standby_may_die_unnoticed(stack: Stack) -> None:

@@ -41,7 +41,7 @@ def write(layout: Layout) -> Iterator[str]:
 def _contents(layout: Layout) -> dict[str, str]:
     env = {name: value or "" for name, value in dotenv_values(layout.env_file).items()}
     redis, token = env.get("REDIS_PASSWORD", ""), env.get("DISCORD_BOT_TOKEN", "")
-    mend = "run 'rectbot init'"
+    mend = "make it readable for this user"  # init has just made what was missing
     contents = {
         "redis-auth.conf": f"requirepass {_double_quoted(redis)}\n",
         "hub.env": "".join(f"{name}={_single_quoted(env[name])}\n" for name in _HUB if env.get(name)),

@@ -54,7 +54,7 @@ async def relay(listen: str, target: str) -> None:
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(OSError):  # also of an end that has gone while we were frozen: ENOTCONN
         while block := await reader.read(_BLOCK):
             writer.write(block)
             await writer.drain()
