@@ -359,4 +359,4 @@ def test_without_a_stack_the_files_are_looked_at(tmp_path: Path) -> None:
     report = json.loads(idle.run("doctor", "--json", check=False).stdout)
     (missing,) = [check for check in report["checks"] if check["name"] == "htpasswd"]
     assert "is missing; run 'rectbot init'" in missing["found"]
-    assert missing["mend"] == "mend that file or setting, then ask again"
+    assert missing["mend"] == "mend that, or restart what has not seen it change"

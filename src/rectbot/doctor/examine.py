@@ -80,7 +80,7 @@ def run(subject: Subject) -> Iterator[tuple[str, Verdict]]:
         try:
             yield name, check(subject)
         except ConfigError as error:
-            yield name, fail(str(error), "mend that file or setting, or restart what has not seen it change, then ask again")
+            yield name, fail(str(error), "mend that, or restart what has not seen it change")
         except RectbotError as error:
             yield name, fail(str(error), "start what does not answer, then ask again")
 
