@@ -194,7 +194,10 @@ class Judge:
         site, t, request = message.site, self.world.t, message.send.request
         self._on_beat(message, reply)
         if site.name in self.untold and message.life == site.life:
-            self.untold[site.name] = [number for number in self.untold[site.name] if number >= message.send.id]
+            before = self.untold[site.name]
+            self.untold[site.name] = [number for number in before if number >= message.send.id]
+            if self.holder is not None and self.holder is not site:  # it was told what it may spend without these
+                self.allowed += len(before) - len(self.untold[site.name])
             self.allowed = max(self.allowed, self.logins - self._unknown())
         if isinstance(reply, Granted):
             self._on_granted(site, message.life)
