@@ -55,6 +55,7 @@ class Judge:
         self.untold: dict[str, list[int]] = {}  # of them, those that no request could tell of yet: the last one before
         self.allowed = float(world.base.login_burst)
         self.drained: set[str] = set()
+        self.poor_from: int | None = None  # the logins before the store, without memory, took all but ten for spent
 
     def violated(self, invariant: str, text: str) -> None:
         self.world.say("JUDGE", f"{invariant} VIOLATED: {text}")
@@ -137,6 +138,7 @@ class Judge:
         self.memory_lost = True
         if entirely:
             self.holder = None  # until its renewal restores the lock; a release ends nothing, as grants are suspended
+            self.poor_from = self.logins
         self.drained.clear()
         self.switch_to = ""  # what is handed over from now on may be a hand-back, which a more preferred site may pass
         self.allowed += max(10, self.logins)
@@ -355,6 +357,8 @@ class Judge:
     def check_end(self) -> None:
         """I3: when all has been well for long enough, there is a session, and it is where it should be."""
         live = [site for site in self.world.sites if site.live]
+        if self.poor_from is not None and self.logins - self.poor_from >= 8:
+            return  # the budget is all but spent: nobody may lead, or the lead stays where it is
         if not live:
             self.violated("I3", "all is well again, and nobody leads")
         if live[0].place > 0 and max(self.losses.values(), default=0) < 2:

@@ -278,6 +278,8 @@ def build(seed: int, *, trace: bool = False, **changes: Any) -> tuple[World, flo
     world.weather = Weather(latency=rng.choice((0.5, 5.0, 20.0)))
     if rng.random() < 0.9:
         world.store.table.initialise(world.base, world.store.clock(0))
+    else:
+        world.judge.poor_from = 0
     for site in world.sites:
         site.stop_share = rng.choice((0.0, 0.2, 0.97, 0.97))
         world.at(rng.random() * 30, site.boot)
