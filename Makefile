@@ -19,9 +19,9 @@ up: setup ## run the stack: two sites, one bot, monitoring (make up ARGS=--detac
 down: ## stop the stack
 	@$(BIN)/rectbot down
 
-# Three at once, since most tests wait for servers; a file stays with one worker, which has the stack its tests share.
+# Four at once, since most tests wait for servers; a file stays with one worker, which has the stack its tests share.
 test: setup-dev ## run the tests, fast tiers first (make test ARGS=tests/unit)
-	@$(BIN)/python -m pytest -n 3 --max-worker-restart=0 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(BIN)/python -m pytest -n 4 --max-worker-restart=0 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-compose: setup-dev ## run the compose file on a Docker engine of the test's own (root; minutes)
 	@$(BIN)/python -m pytest tests/compose --timeout 900 $(ARGS)
