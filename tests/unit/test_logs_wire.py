@@ -43,3 +43,9 @@ def test_what_is_no_time_is_refused(text: str, rest: list[Any]) -> None:
 def test_what_is_no_entry_is_refused(values: list[Any]) -> None:
     with pytest.raises(WireError):
         read(values)
+
+
+@pytest.mark.parametrize("entry", ['["1","a"]', '["1","a",{"k":"v"}]'])
+def test_a_body_that_is_nested_too_deeply_is_refused(entry: str) -> None:
+    with pytest.raises(WireError):
+        list(from_json(f'{{"streams":[{{"stream":{{"a":"b"}},"values":[{entry}],"x":{"[" * 100_000}'.encode()))

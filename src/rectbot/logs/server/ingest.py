@@ -10,13 +10,12 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from rectbot.logs.pipeline.parsers import sanitize
+from rectbot.logs.server.wire import Metadata, Pushed
 from rectbot.logs.store.chunk import Encoded, encode
 from rectbot.logs.store.index import Index, stream_key
 from rectbot.logs.store.limits import Limits
 from rectbot.logs.store.store import Store
 
-Metadata = dict[str, str]
-Pushed = tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]
 Batch = tuple[str, Encoded]  # a stream's key, and a chunk for it
 _WIDEST = 4  # bytes of a character in UTF-8
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")

@@ -15,6 +15,8 @@ import msgspec
 from rectbot.logs.logql.strings import unquote
 
 Metadata = dict[str, str]
+Pushed = tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]
+"""A stream's labels, then times, lines and structured metadata of what is pushed to it."""
 
 
 class WireError(Exception):
@@ -53,27 +55,26 @@ _ANY, _PLAIN = msgspec.json.Decoder(_Push), msgspec.json.Decoder(_PlainPush)
 _NUMBERS = msgspec.json.Decoder(list[int])
 
 
-def from_json(body: bytes) -> Iterator[tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]]:
+def from_json(body: bytes) -> Iterator[Pushed]:
     """Labels, times, lines and structured metadata of each stream. Raises WireError."""
     try:
-        for stream in _PLAIN.decode(body).streams:
-            times, lines = zip(*stream.values, strict=True) if stream.values else ((), ())
-            yield stream.stream, _numbers(times), lines, {}
-    except msgspec.ValidationError:
-        yield from _with_metadata(body)
+        try:
+            yield from map(_from_pairs, _PLAIN.decode(body).streams)
+        except msgspec.ValidationError:  # nothing was yielded yet: the whole body is decoded first
+            yield from map(_from_values, _ANY.decode(body).streams)
     except (msgspec.DecodeError, RecursionError) as error:
         raise WireError(str(error)) from None
 
 
-def _with_metadata(body: bytes) -> Iterator[tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]]:
-    try:
-        streams = _ANY.decode(body).streams
-    except msgspec.DecodeError as error:
-        raise WireError(str(error)) from None
-    for stream in streams:
-        metadata = {index: value.metadata for index, value in enumerate(stream.values) if value.metadata}
-        times = _numbers([value.time for value in stream.values])
-        yield stream.stream, times, [value.line for value in stream.values], metadata
+def _from_pairs(stream: _PlainStream) -> Pushed:
+    times, lines = zip(*stream.values, strict=True) if stream.values else ((), ())
+    return stream.stream, _numbers(times), lines, {}
+
+
+def _from_values(stream: _Stream) -> Pushed:
+    values = stream.values
+    metadata = {index: value.metadata for index, value in enumerate(values) if value.metadata}
+    return stream.stream, _numbers([value.time for value in values]), [value.line for value in values], metadata
 
 
 def _numbers(texts: Sequence[str]) -> list[int]:
@@ -102,7 +103,7 @@ def _unpacked(body: bytes, most: int) -> bytes:
         raise WireError(f"snappy: {error}") from None
 
 
-def from_protobuf(body: bytes, most: int) -> Iterator[tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]]:
+def from_protobuf(body: bytes, most: int) -> Iterator[Pushed]:
     """The same from a PushRequest in a snappy block of at most `most` bytes unpacked. Raises WireError."""
     for field, content in _fields(_unpacked(body, most)):
         if field != 1:
