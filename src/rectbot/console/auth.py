@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import ipaddress
 import secrets
 import time
 from collections import deque
@@ -20,6 +19,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from rectbot.errors import ConfigError
+from rectbot.hosts import is_loopback
 from rectbot.settings import Settings
 
 SESSION_SECONDS = 12 * 3600  # without a visit
@@ -127,14 +127,6 @@ class Auth:
 
 def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
-
-
-def is_loopback(host: str) -> bool:
-    """Whether a name or an address stands for this machine only."""
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host.lower() == "localhost"
 
 
 def _login_required(settings: Settings) -> bool:

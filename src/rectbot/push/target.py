@@ -13,6 +13,7 @@ from urllib3.exceptions import InsecureRequestWarning, LocationParseError
 from urllib3.util import Url, parse_url
 
 from rectbot.errors import ConfigError
+from rectbot.hosts import is_loopback
 from rectbot.settings import Settings
 
 DEFAULT_USER = "prom"
@@ -44,7 +45,7 @@ def target_of(settings: Settings, job: str | None = None) -> Target:
     if settings.pushgateway_insecure and url.scheme == "https":
         disable_warnings(InsecureRequestWarning)  # urllib3's own words; these are for our user:
         warnings.append("PUSHGATEWAY_INSECURE=true: anybody in between can read the password; use PUSHGATEWAY_CACERT")
-    if url.scheme == "http" and password and not _stays_here(url):
+    if url.scheme == "http" and password and not is_loopback(url.host or ""):
         warnings.append("PUSHGATEWAY_URL is http://: anybody in between can read the password; write https://")
     return Target(
         url=url,
@@ -54,11 +55,6 @@ def target_of(settings: Settings, job: str | None = None) -> Target:
         tls=_tls(settings) if url.scheme == "https" else None,
         warnings=tuple(warnings),
     )
-
-
-def _stays_here(url: Url) -> bool:
-    host = (url.host or "").strip("[]")
-    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def _basic_auth(user: str, password: str) -> dict[str, str]:
