@@ -138,14 +138,14 @@ MUTANTS = [
     Mutant(
         "lease that does not end",
         protocol,
-        "state.deadline = sent_at + config.lease_ms",
-        "state.deadline = sent_at + config.lease_ms * 9",
+        "state.deadline = state.sent_at + config.lease_ms",
+        "state.deadline = state.sent_at + config.lease_ms * 9",
         "I1",
     ),
     Mutant(
         "deadline counted from the answer, not from the request",
         protocol,
-        "state.deadline = sent_at + config.lease_ms",
+        "state.deadline = state.sent_at + config.lease_ms",
         "state.deadline = now + config.lease_ms",
         "I1",
     ),
@@ -180,8 +180,8 @@ MUTANTS = [
     Mutant(
         "an expired lock is noticed at the next heartbeat only",
         protocol,
-        "_ask_again(config, state, sent_at, reply.wait_ms, now)",
-        "_ask_again(config, state, sent_at, None, now)",
+        "_ask_again(config, state, reply.wait_ms, now)",
+        "_ask_again(config, state, None, now)",
         "I3",
     ),
     Mutant(

@@ -197,9 +197,9 @@ def _on_reply(config: FailoverConfig, state: State, pending: Send, reply: Reply,
         state.logins = Logins(state.logins.count)  # what the service allowed then is told, and gets old
     match reply:
         case Granted():
-            return _on_granted(config, state, reply, state.sent_at, now)
+            return _on_granted(config, state, reply, now)
         case Refused():
-            return _on_refused(config, state, reply, state.sent_at, now)
+            return _on_refused(config, state, reply, now)
         case Renewed() if state.role == "leader":
             return _on_renewed(config, state, reply, pending, now)
         case Lost(holder=holder) if state.role == "leader":
@@ -210,8 +210,8 @@ def _on_reply(config: FailoverConfig, state: State, pending: Send, reply: Reply,
     raise AssertionError(f"{reply} is no answer to {pending.request} of a {state.role}")
 
 
-def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: int, now: int) -> Actions:
-    deadline = sent_at + config.lease_ms
+def _on_granted(config: FailoverConfig, state: State, grant: Granted, now: int) -> Actions:
+    deadline = state.sent_at + config.lease_ms
     state.epoch, state.held_until = grant.epoch, now + config.lock_ttl_ms
     state.again = False
     if state.role == "draining":  # told to stop while it was asking
@@ -220,17 +220,17 @@ def _on_granted(config: FailoverConfig, state: State, grant: Granted, sent_at: i
     if now >= drain_at(config, deadline):
         return _drain(config, state, "the grant took too long to arrive", now)
     state.role, state.running, state.deadline = "leader", True, deadline
-    state.leads_since, state.next_at, state.why = now, sent_at + config.renew_interval_ms, ""
+    state.leads_since, state.next_at, state.why = now, state.sent_at + config.renew_interval_ms, ""
     return Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, grant.logins_left)
 
 
-def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: int, now: int) -> Actions:
+def _on_refused(config: FailoverConfig, state: State, reply: Refused, now: int) -> Actions:
     """Asks again at the next heartbeat, or at the very moment when the obstacle is gone."""
     if state.role == "draining":
         state.next_at = now
         return ()
     state.epoch = max(state.epoch, reply.epoch)
-    _ask_again(config, state, sent_at, reply.wait_ms, now)
+    _ask_again(config, state, reply.wait_ms, now)
     why = f"{reply.why} by {reply.by}" if reply.by else reply.why
     if why == state.why:
         return ()
@@ -238,9 +238,9 @@ def _on_refused(config: FailoverConfig, state: State, reply: Refused, sent_at: i
     return (_waits(reply),)
 
 
-def _ask_again(config: FailoverConfig, state: State, sent_at: int, wait_ms: int | None, now: int) -> None:
+def _ask_again(config: FailoverConfig, state: State, wait_ms: int | None, now: int) -> None:
     """One interval after the last request; sooner when something is due by then, at once when something changed."""
-    state.next_at = sent_at + config.renew_interval_ms
+    state.next_at = state.sent_at + config.renew_interval_ms
     if wait_ms is not None:
         state.next_at = min(state.next_at, now + wait_ms)
     if state.again:
@@ -254,13 +254,12 @@ def _waits(reply: Refused) -> Note:
 
 
 def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, pending: Send, now: int) -> Actions:
-    sent_at = state.sent_at
-    state.deadline = sent_at + config.lease_ms
+    state.deadline = state.sent_at + config.lease_ms
     state.held_until = now + config.lock_ttl_ms
     state.why = ""
     if now - state.leads_since >= config.sit_out_max_ms:
         state.failures = 0
-    _ask_again(config, state, sent_at, reply.yield_in_ms, now)
+    _ask_again(config, state, reply.yield_in_ms, now)
     since_asked = state.logins.count - pending.request.logins.count  # the answer cannot have counted these
     left = None if reply.logins_left is None else reply.logins_left - since_asked
     extend = Extend(state.deadline, left)

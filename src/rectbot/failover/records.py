@@ -17,8 +17,7 @@ class Lock(NamedTuple):
     ttl: int
 
 
-@dataclass(slots=True)
-class Beat:
+class Beat(NamedTuple):
     """A heartbeat."""
 
     owner: str

@@ -19,8 +19,9 @@ write_beat(true, '')
 
 -- What was restored need not be the last lease: a late renewal of an earlier one may come first. So grants stay suspended
 -- until what the store had forgotten is over, and the lead stays where it is, as nobody else could take it.
-local doubt = in_doubt(number(MEMORY, 'suspended_until'), req.ttl)
-if doubt == 0 then redis.call('HSET', MEMORY, 'suspended_until', 0) end
+local suspended_until = number(MEMORY, 'suspended_until')
+local doubt = in_doubt(suspended_until, req.ttl)
+if suspended_until > 0 and doubt == 0 then redis.call('HSET', MEMORY, 'suspended_until', 0) end
 
 local function renewed(reply)
   reply.status = 'renewed'
