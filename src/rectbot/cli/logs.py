@@ -100,9 +100,18 @@ def logs_ship(files: tuple[Path, ...], labels: tuple[str, ...], **options: Any) 
 @click.option(
     "--retention-mb", default=4096, show_default=True, type=click.IntRange(1), help="How much is kept, compressed."
 )
-def logs_serve(data: Path, host: str, port: int, retention: str, retention_mb: int) -> None:
-    """Serve the embedded log store: Loki's API for pushes and queries."""
+@click.option(
+    "--name", "names", multiple=True, help="A name with a dot by which it may be asked, too. Several are allowed."
+)
+def logs_serve(data: Path, host: str, port: int, *, retention: str, retention_mb: int, names: tuple[str, ...]) -> None:
+    """Serve the embedded log store: Loki's API for pushes and queries.
+
+    A request must name it by an address, as localhost, by a name without a dot, or by a --name: so no website can
+    have its own name point to it.
+    """
     from rectbot.logs.server import serve
     from rectbot.logs.store.limits import Limits, seconds
+    from rectbot.webguard import Guard
 
-    serve(data, host, port, Limits(retention_seconds=seconds(retention), retention_bytes=retention_mb << 20))
+    limits = Limits(retention_seconds=seconds(retention), retention_bytes=retention_mb << 20)
+    serve(data, host, port, limits, Guard(frozenset(name.lower() for name in names)))

@@ -19,9 +19,11 @@ from rectbot.logs.server.tail import Tails
 from rectbot.logs.store.limits import Limits
 from rectbot.logs.store.store import Store
 from rectbot.logs.store.upkeep import Upkeep
+from rectbot.webguard import Guard, middleware
 
 log = logging.getLogger(__name__)
 _API = "/loki/api/v1"
+_NO_NAMES = Guard()
 _M_ARENA_MAX, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -8, -1, -3
 
 
@@ -35,12 +37,12 @@ def _frugal() -> None:
         return
 
 
-def make_app(store: Store) -> web.Application:
+def make_app(store: Store, guard: Guard = _NO_NAMES) -> web.Application:
     """The application on an open store."""
     pushes, queries = ThreadPoolExecutor(2, "log-push"), ThreadPoolExecutor(store.limits.queries, "log-query")
     tails = Tails(store)
     handlers = Handlers(store, pushes, queries)
-    app = web.Application(client_max_size=store.limits.body_bytes, middlewares=[handlers.errors])
+    app = web.Application(client_max_size=store.limits.body_bytes, middlewares=[middleware(guard), handlers.errors])
     app.router.add_post(f"{_API}/push", handlers.push)
     for path, handler in handlers.readers().items():
         app.router.add_get(f"{_API}/{path}", handler)
@@ -68,13 +70,13 @@ def make_app(store: Store) -> web.Application:
     return app
 
 
-async def _serve(store: Store, host: str, port: int) -> None:
+async def _serve(store: Store, host: str, port: int, guard: Guard) -> None:
     loop = asyncio.get_running_loop()
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     # A query ends when its client goes away: aiohttp cancels the handler.
-    runner = web.AppRunner(make_app(store), handler_cancellation=True, access_log=None, shutdown_timeout=3)
+    runner = web.AppRunner(make_app(store, guard), handler_cancellation=True, access_log=None, shutdown_timeout=3)
     await runner.setup()
     try:
         await web.TCPSite(runner, host, port).start()
@@ -87,7 +89,9 @@ async def _serve(store: Store, host: str, port: int) -> None:
         await runner.cleanup()
 
 
-def serve(data: Path, host: str = "127.0.0.1", port: int = 3100, limits: Limits | None = None) -> None:
+def serve(
+    data: Path, host: str = "127.0.0.1", port: int = 3100, limits: Limits | None = None, guard: Guard = _NO_NAMES
+) -> None:
     """Serves the store in `data` until SIGTERM. Raises RectbotError when it cannot be opened or listened for."""
     _frugal()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -97,7 +101,7 @@ def serve(data: Path, host: str = "127.0.0.1", port: int = 3100, limits: Limits 
         gc.collect()
         gc.freeze()
         upkeep.start()
-        asyncio.run(_serve(store, host, port))
+        asyncio.run(_serve(store, host, port, guard))
     finally:
         upkeep.stop()
         store.close()
