@@ -35,6 +35,8 @@ class RedisServer:
     port: int = field(default_factory=free_port)
     password: str = PASSWORD
     persistent: bool = True
+    host: str = "127.0.0.1"
+    more: str = ""  # further lines of redis.conf
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -42,8 +44,9 @@ class RedisServer:
         log = self.folder / "redis.log"
         config = self.folder / "redis.conf"
         config.write_text(
-            f"port {self.port}\nbind 127.0.0.1\nrequirepass {self.password}\ndir {self.folder}\nsave ''\n"
+            f"port {self.port}\nbind {self.host}\nrequirepass {self.password}\ndir {self.folder}\nsave ''\n"
             f"appendonly {'yes' if self.persistent else 'no'}\nappendfsync always\nlogfile {log}\n"
+            f"{self.more}"
         )
         self.process = subprocess.Popen(["redis-server", str(config)])
         deadline = time.monotonic() + 10
@@ -57,7 +60,7 @@ class RedisServer:
 
     def command(self, line: str) -> bytes:
         """Sends one command by hand, past any client of ours; returns the raw reply, if it is short."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=5) as link:
+        with socket.create_connection((self.host, self.port), timeout=5) as link:
             link.sendall(f"AUTH {self.password}\r\n{line}\r\n".encode())
             answers = link.makefile("rb")
             assert answers.readline() == b"+OK\r\n"
@@ -75,12 +78,14 @@ class RedisServer:
 
     @property
     def url(self) -> str:
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
+        return f"redis://:{self.password}@{self.host}:{self.port}/0"
 
 
 @contextlib.contextmanager
-def redis_server(folder: Path, *, persistent: bool = True) -> Iterator[RedisServer]:
-    server = RedisServer(folder, persistent=persistent)
+def redis_server(
+    folder: Path, *, persistent: bool = True, host: str = "127.0.0.1", more: str = ""
+) -> Iterator[RedisServer]:
+    server = RedisServer(folder, persistent=persistent, host=host, more=more)
     server.start()
     try:
         yield server

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 import json
 import os
 import socket
@@ -84,7 +85,7 @@ def pushed_groups(port: int) -> dict[str, Any]:
 
 
 def make_certificate(folder: Path, names: tuple[str, ...] = ("localhost",), *, days: int = 30) -> None:
-    """A self-signed tls.crt and tls.key in `folder`; with negative `days` it has expired."""
+    """A self-signed tls.crt and tls.key in `folder`, for names and addresses; with negative `days` it has expired."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
     now = dt.datetime.now(dt.UTC)
@@ -96,7 +97,7 @@ def make_certificate(folder: Path, names: tuple[str, ...] = ("localhost",), *, d
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - dt.timedelta(days=60))
         .not_valid_after(now + dt.timedelta(days=days))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(each) for each in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([*map(_general_name, names)]), critical=False)
         .sign(key, hashes.SHA256())
     )
     (folder / "tls.crt").write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
@@ -105,6 +106,13 @@ def make_certificate(folder: Path, names: tuple[str, ...] = ("localhost",), *, d
             serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption()
         )
     )
+
+
+def _general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 @dataclass(frozen=True)

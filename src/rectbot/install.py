@@ -184,6 +184,10 @@ def check(settings: Settings, site: Site) -> None:
     if site.name not in settings.failover_priority:
         known = ", ".join(settings.failover_priority)
         raise ConfigError(f"unknown site {site.name!r}; the sites are {known} (FAILOVER_PRIORITY)")
+    if settings.failover_enabled is False:
+        raise ConfigError(
+            "FAILOVER_ENABLED=false contradicts the units, whose bot runs under the lease: write FAILOVER_ENABLED=true"
+        )
     given = settings.model_fields_set
     wanted = {
         "DISCORD_BOT_TOKEN": bool(site.command) or settings.discord_bot_token is not None,

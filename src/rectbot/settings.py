@@ -37,13 +37,13 @@ _SITE = "up to 64 letters, digits, '-' and '_' make a site's name"
 _URL = "write http:// or https:// and a host"
 
 
-class Settings(BaseSettings):
-    """The settings, one field for each environment variable of the same name in upper case."""
+class FailoverSettings(BaseSettings):
+    """The part of the settings that says which site this is, where the lease is kept, and how it is timed.
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    Whoever sets one of them means the failover, so `wants_failover` lets no bot start when it is not said to be on.
+    """
 
-    # Failover (design, section 4.1)
-    failover_enabled: bool = False
+    failover_enabled: bool | None = None  # ask wants_failover(): unset is not off
     site_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$", description=_SITE)
     failover_priority: Annotated[tuple[str, ...], NoDecode] = ("xserver", "oci")
     redis_url: SecretStr | None = None
@@ -62,6 +62,29 @@ class Settings(BaseSettings):
     stop_timeout_ms: int | None = Field(default=None, ge=1)
     leader_lock_key: str = "rectbot:leader"
     hb_prefix: str = "rectbot:hb:"
+
+    @field_validator("failover_priority", mode="before")
+    @classmethod
+    def _split_priority(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        return tuple(part.strip() for part in value.split(",") if part.strip())
+
+    @field_validator("failover_priority")
+    @classmethod
+    def _check_priority(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for site in value:
+            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", site):
+                raise ValueError(f"the site name {site!r} may hold letters, digits, '-' and '_' only")
+        if not value or len(set(value)) != len(value):
+            raise ValueError("list each site once, most preferred first, for example xserver,oci")
+        return value
+
+
+class Settings(FailoverSettings):
+    """The settings, one field for each environment variable of the same name in upper case."""
+
+    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
 
     # Discord
     discord_bot_token: SecretStr | None = None
@@ -108,23 +131,6 @@ class Settings(BaseSettings):
     rectbot_home: Path = Path()
     rectbot_port_offset: int = Field(default=0, ge=0, le=55_000)
 
-    @field_validator("failover_priority", mode="before")
-    @classmethod
-    def _split_priority(cls, value: object) -> object:
-        if not isinstance(value, str):
-            return value
-        return tuple(part.strip() for part in value.split(",") if part.strip())
-
-    @field_validator("failover_priority")
-    @classmethod
-    def _check_priority(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for site in value:
-            if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", site):
-                raise ValueError(f"the site name {site!r} may hold letters, digits, '-' and '_' only")
-        if not value or len(set(value)) != len(value):
-            raise ValueError("list each site once, most preferred first, for example xserver,oci")
-        return value
-
     def port(self, name: str) -> int:
         """The port of a part of the stack, shifted by `RECTBOT_PORT_OFFSET`."""
         if name == "redis" and self.redis_port is not None:
@@ -148,6 +154,35 @@ _WANTED = {  # https://docs.pydantic.dev/latest/errors/validation_errors/
 }
 
 KNOWN = frozenset(name.upper() for name in Settings.model_fields)
+_SWITCH = "FAILOVER_ENABLED"
+_ALIKE = 0.8  # of 1; of difflib's measure
+
+
+def wants_failover(settings: Settings) -> bool:
+    """Whether the workload runs under the lease only (FAILOVER_ENABLED), or simply runs.
+
+    Raises ConfigError when nobody has said so and a site, a store or a timing is named, or the name is misspelt: a
+    line that was forgotten must not log a second bot in.
+    """
+    if settings.failover_enabled is not None:
+        return settings.failover_enabled
+    names = {*os.environ, *_read_env_file(settings.rectbot_home / ".env")}
+    for name in sorted(name for name in names if name.upper() not in KNOWN):
+        if _meant(name, cutoff=0.5 if "FAILOVER" in name.upper() else _ALIKE) == _SWITCH:
+            raise ConfigError(f"unknown setting {name}; did you mean {_SWITCH}? It must be true or false")
+    given = [name.upper() for name in FailoverSettings.model_fields if name in settings.model_fields_set]
+    if given:
+        raise ConfigError(
+            f"{_SWITCH} is not set, but {', '.join(given)}: write {_SWITCH}=true into {settings.rectbot_home / '.env'},"
+            f" so that the bot logs in only under the lease, or {_SWITCH}=false if a second login is wanted"
+        )
+    return False
+
+
+def _meant(name: str, cutoff: float = _ALIKE) -> str | None:
+    """The setting that is so much like this name that it must be meant."""
+    close = difflib.get_close_matches(name.upper(), KNOWN, n=1, cutoff=cutoff)
+    return close[0] if close else None
 
 
 def spool_folder(settings: Settings, job: str, site: str) -> Path:
@@ -215,10 +250,8 @@ def _read_env_file(path: Path) -> dict[str, int]:
         if binding.key is None:
             continue
         lines[binding.key] = line
-        if binding.key not in KNOWN:
-            close = difflib.get_close_matches(binding.key.upper(), KNOWN, n=1, cutoff=0.8)
-            if close:
-                raise ConfigError(f"{path}:{line}: unknown setting {binding.key}; did you mean {close[0]}?")
+        if binding.key not in KNOWN and (close := _meant(binding.key)):
+            raise ConfigError(f"{path}:{line}: unknown setting {binding.key}; did you mean {close}?")
     return lines
 
 

@@ -76,7 +76,7 @@ def site(tmp_path: Path, redis: RedisServer) -> Iterator[Site]:
 def test_a_site_in_order(site: Site) -> None:
     site.write()
     _, checks = site.doctor()
-    assert set(checks) == {"file-modes", "passwords", "redis-password", "clock", "push", "webhook"}
+    assert set(checks) == {"failover", "file-modes", "passwords", "redis-password", "clock", "push", "webhook"}
     assert checks.pop("passwords") == (
         "FAIL",
         "REDIS_PASSWORD is shorter than 16 characters; PUSHGATEWAY_PASSWORD is shorter than 16 characters",
@@ -93,6 +93,8 @@ def test_a_site_makes_no_passwords_so_they_are_to_be_copied(site: Site) -> None:
 
 
 BROKEN = {
+    "nobody says whether failover is on": ({"FAILOVER_ENABLED": ""}, "failover", "FAILOVER_ENABLED is not set, but"),
+    "a site that is not on the list": ({"SITE_ID": "moon"}, "failover", "SITE_ID=moon is not in FAILOVER_PRIORITY"),
     "wrong Redis password": ({"REDIS_PASSWORD": "another"}, "redis-password", "refuses the login"),
     "no Redis": ({"REDIS_PORT": "9"}, "clock", "Redis at 127.0.0.1:9"),
     "wrong push password": ({"PUSHGATEWAY_PASSWORD": "wrong"}, "push", "the password is refused (401)"),
@@ -115,6 +117,12 @@ def test_a_certificate_that_is_not_trusted_and_a_push_in_the_clear_are_fails(sit
     assert site.doctor()[1]["push"][0] == "FAIL"
     site.write(PUSHGATEWAY_URL=changed(site.proxy.url(), {"https": "http"}))
     assert site.doctor()[1]["push"] == ("FAIL", "PUSHGATEWAY_URL is not https: the password goes in the clear")
+
+
+def test_a_second_login_that_is_wanted_is_a_warning(site: Site) -> None:
+    site.write(FAILOVER_ENABLED="false")
+    result, found = site.doctor()[1]["failover"]
+    assert (result, found[:22]) == ("WARN", "FAILOVER_ENABLED=false")
 
 
 def test_without_a_webhook_it_is_a_warning(site: Site) -> None:

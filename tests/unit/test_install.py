@@ -129,6 +129,12 @@ def test_what_the_site_lacks_is_named_and_nothing_is_written(setting: str, name:
     assert not (home / "var").exists()
 
 
+def test_a_bot_that_is_to_log_in_beside_others_gets_no_units(home: Path) -> None:
+    (home / ".env").write_text(COMPLETE + "FAILOVER_ENABLED=false\n")
+    with pytest.raises(ConfigError, match="FAILOVER_ENABLED=false contradicts the units"):
+        check(settings_of(home), Site("xserver", home, None))
+
+
 def test_an_unknown_site_is_refused(home: Path) -> None:
     with pytest.raises(ConfigError, match="the sites are xserver, oci"):
         check(settings_of(home), Site("xsrever", home, None))

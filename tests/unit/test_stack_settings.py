@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rectbot.errors import ConfigError
-from rectbot.settings import KNOWN, load_settings
+from rectbot.settings import KNOWN, FailoverSettings, load_settings, wants_failover
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +25,7 @@ def _with_env(home: Path, text: str) -> None:
 
 def test_defaults_are_those_of_the_contract(tmp_path: Path) -> None:
     settings = load_settings(rectbot_home=tmp_path)
-    assert not settings.failover_enabled
+    assert not wants_failover(settings)
     assert settings.failover_priority == ("xserver", "oci")
     assert settings.lock_ttl_ms == 90_000
     assert settings.hb_ttl_sec == 90
@@ -105,3 +105,61 @@ def test_the_example_names_every_setting() -> None:
 def test_secrets_do_not_show_in_a_repr(tmp_path: Path) -> None:
     _with_env(tmp_path, "REDIS_PASSWORD=hunter2hunter2\n")
     assert "hunter2" not in repr(load_settings(rectbot_home=tmp_path))
+
+
+VALUES = {
+    "SITE_ID": "xserver", "FAILOVER_PRIORITY": "a,b", "REDIS_URL": "redis://h", "REDIS_HOST": "h", "REDIS_CACERT": "x",
+    "REDIS_PASSWORD": "x", "REDIS_TLS": "false", "LEADER_LOCK_KEY": "k", "HB_PREFIX": "p",
+}  # fmt: skip
+NAMING = sorted(name.upper() for name in FailoverSettings.model_fields if name != "failover_enabled")
+
+
+@pytest.mark.parametrize("place", ["environment", "file"])
+@pytest.mark.parametrize("name", NAMING)
+def test_who_names_a_site_or_a_store_must_say_whether_failover_is_on(
+    name: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    value = VALUES.get(name, "100")
+    if place == "environment":
+        monkeypatch.setenv(name, value)
+    else:
+        _with_env(tmp_path, f"{name}={value}\n")
+    with pytest.raises(ConfigError, match=rf"^FAILOVER_ENABLED is not set, but {name}: write FAILOVER_ENABLED=true in"):
+        wants_failover(load_settings(rectbot_home=tmp_path))
+    monkeypatch.setenv("FAILOVER_ENABLED", "")
+    with pytest.raises(ConfigError, match="is not set"):
+        wants_failover(load_settings(rectbot_home=tmp_path))
+    for said, meant in (("true", True), ("false", False), ("1", True), ("off", False)):
+        monkeypatch.setenv("FAILOVER_ENABLED", said)
+        assert wants_failover(load_settings(rectbot_home=tmp_path)) is meant
+
+
+def test_an_empty_switch_in_the_environment_leaves_the_one_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _with_env(tmp_path, "SITE_ID=oci\nFAILOVER_ENABLED=true\n")
+    monkeypatch.setenv("FAILOVER_ENABLED", "")
+    assert wants_failover(load_settings(rectbot_home=tmp_path))
+    monkeypatch.setenv("FAILOVER_ENABLED", "false")
+    assert not wants_failover(load_settings(rectbot_home=tmp_path))
+
+
+@pytest.mark.parametrize(
+    "name", ["FAILOVER_ENABLE", "FAIL_OVER_ENABLED", "FAILOVER", "ENABLE_FAILOVER", "FAILVER_ENABLED", "USE_FAILOVER"]
+)
+@pytest.mark.parametrize("place", ["environment", "file"])
+def test_a_misspelt_switch_is_not_taken_for_off(
+    name: str, place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if place == "environment":
+        monkeypatch.setenv(name, "true")
+    else:
+        _with_env(tmp_path, f"{name}=true\n")
+    with pytest.raises(ConfigError, match=rf"unknown setting {name}; did you mean FAILOVER_ENABLED\?"):
+        wants_failover(load_settings(rectbot_home=tmp_path))
+
+
+def test_a_lonely_bot_with_settings_of_its_own_simply_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _with_env(tmp_path, "DISCORD_BOT_TOKEN=x\nMY_CACHE=redis://elsewhere\nMYSQL_FAILOVER_HOST=b\nSITE_ID=\n")
+    monkeypatch.setenv("REDIS_HOST", "")
+    assert not wants_failover(load_settings(rectbot_home=tmp_path))

@@ -19,7 +19,7 @@ from rectbot.errors import ConfigError
 from rectbot.failover import run, run_unguarded, stop_on_signals
 from rectbot.failover.wiring import failover_config, open_store_from_settings
 from rectbot.logs.ship.wiring import handler_of
-from rectbot.settings import Settings
+from rectbot.settings import Settings, wants_failover
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -35,6 +35,7 @@ def run_bot(settings: Settings) -> int:
         raise ConfigError("DISCORD_BOT_TOKEN is not set: put the bot's token from the developer portal into .env")
     if settings.discord_api_url is not None:
         check_api_url(settings.discord_api_url)
+    failover = wants_failover(settings)
     token = settings.discord_bot_token.get_secret_value()
     workload = DiscordWorkload(
         token,
@@ -46,13 +47,13 @@ def run_bot(settings: Settings) -> int:
     set_up_logging(secrets=[token])
     _ship_logs(settings, secrets=[token])
     with _pid_file(settings.bot_pid_file):
-        asyncio.run(_run(settings, workload))
+        asyncio.run(_run(settings, workload, failover=failover))
     return 0
 
 
-async def _run(settings: Settings, workload: DiscordWorkload) -> None:
+async def _run(settings: Settings, workload: DiscordWorkload, *, failover: bool) -> None:
     stop = stop_on_signals()
-    if not settings.failover_enabled:
+    if not failover:
         await run_unguarded(workload, site=settings.site_id or _NO_FAILOVER_SITE, stop=stop)
         return
     config = failover_config(settings)

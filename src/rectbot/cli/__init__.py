@@ -151,7 +151,10 @@ def link(listen: str, target: str) -> None:
 @main.command()
 @click.option("--app", metavar="MODULE:FACTORY", help="Run your own discord.py client: FACTORY() returns it.")
 def bot(app: str | None) -> None:
-    """Run the Discord bot of this site; with FAILOVER_ENABLED=true only while it holds the lease."""
+    """Run the Discord bot of this site; with FAILOVER_ENABLED=true only while it holds the lease.
+
+    Where a site or a store is named, FAILOVER_ENABLED must be true or false: nothing is guessed.
+    """
     from rectbot.bot.main import run_bot
 
     settings = read_settings()

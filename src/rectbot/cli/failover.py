@@ -30,7 +30,7 @@ def failover_run(command: tuple[str, ...], **options: Any) -> None:
     It is started when the lease is won and gets SIGTERM, then SIGKILL, in time for the lease's end, with all that it
     has started. SIGTERM stops the site; other signals and the exit code pass through. When it ends by itself it is
     started again, and the lead is given up when that happens too often. With exit code 78 it says that trying again
-    cannot help. It finds RECTBOT_SITE and RECTBOT_EPOCH in its environment. Without FAILOVER_ENABLED=true it simply
+    cannot help. It finds RECTBOT_SITE and RECTBOT_EPOCH in its environment. With FAILOVER_ENABLED=false it simply
     runs.
     """
     from rectbot.failover.agent import become_agent

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from rectbot.doctor import exposure, files, monitoring, proxy, store
+from rectbot.doctor import exposure, files, monitoring, proxy, site, store
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Result, Verdict, fail
 from rectbot.errors import ConfigError, RectbotError
@@ -42,6 +42,7 @@ STACK: dict[str, Check] = {
     "versions": exposure.versions,
 }
 SITE: dict[str, Check] = {
+    "failover": site.runs_under_the_lease,
     "file-modes": files.file_modes,
     "passwords": files.passwords,
     "redis-password": store.asks_for_a_password,
@@ -49,7 +50,9 @@ SITE: dict[str, Check] = {
     "push": proxy.push_would_arrive,
     "webhook": monitoring.the_webhook_is_there,
 }
-FILES = {name: STACK[name] for name in ("allowlist", "htpasswd", "file-modes", "passwords", "dashboard", "tunnel")}
+FILES = {"failover": site.runs_under_the_lease} | {
+    name: STACK[name] for name in ("allowlist", "htpasswd", "file-modes", "passwords", "dashboard", "tunnel")
+}
 CHECKS = {Engine.NATIVE: STACK, Engine.COMPOSE: STACK, Engine.SITE: SITE, Engine.NONE: FILES}
 _STYLES = {Result.PASS: "green", Result.WARN: "yellow", Result.FAIL: "bold red"}
 

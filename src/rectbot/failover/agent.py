@@ -32,10 +32,11 @@ def become_agent(settings: Settings, command: Sequence[str], options: ChildOptio
 
     from rectbot.errors import ConfigError  # noqa: PLC0415
     from rectbot.failover.wiring import check_url, failover_config, store_options  # noqa: PLC0415
+    from rectbot.settings import wants_failover  # noqa: PLC0415
 
     if which(command[0]) is None:  # better told now than in the hour of need
         raise ConfigError(f"{command[0]}: no such program, or not executable: give its path or correct PATH")
-    if not settings.failover_enabled:
+    if not wants_failover(settings):
         _flush()
         os.execvp(command[0], list(command))  # noqa: S606
     config = failover_config(settings)
