@@ -122,6 +122,7 @@ class Site:
     command: list[str] | None = None
     changes: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    prefix: list[str] = field(default_factory=list)  # what starts the site: setpriv, say
     watchers_turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # for who leaves the bot only one watcher
 
     @property
@@ -137,7 +138,7 @@ class Site:
         )
         with (self.stage.folder / f"log-{self.name}").open("ab") as log:
             self.process = subprocess.Popen(
-                agent_command(memory),
+                [*self.prefix, *agent_command(memory)],
                 pass_fds=[memory],
                 env={"PATH": os.environ["PATH"], "TEST_STAGE": str(self.stage.folder)},
                 stdout=log,

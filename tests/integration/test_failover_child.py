@@ -259,7 +259,7 @@ async def test_the_agent_is_lean_and_tells_nobody_the_password(redis: RedisServe
     family = [agent, *agent.children(recursive=True)]
     assert [name.split("/")[-1] for name in (family[0].cmdline()[3], family[1].cmdline()[3])] == [
         "agent.py",
-        "keeper.py",
+        "watchdog.py",
     ]
     assert not any(PASSWORD in word for member in family for word in member.cmdline())
     assert not any(entry.startswith("/memfd:") for entry in map(os.readlink, Path(f"/proc/{agent.pid}/fd").iterdir()))

@@ -17,7 +17,7 @@ import pytest
 
 from rectbot.failover import FailoverConfig, open_store
 from rectbot.failover.clock import boottime_ms
-from rectbot.failover.guardian import Guardian
+from rectbot.failover.process.handle import Guardian
 from servers import PASSWORD, RedisServer, until
 
 TTL_MS = 1_000
@@ -93,7 +93,7 @@ class Stage:
         return psutil.Process(self.processes[-1].pid)
 
     async def guardian_of(self, process: psutil.Process) -> psutil.Process:
-        await until(lambda: "guardian.py" in " ".join(process.children()[0].cmdline() if process.children() else []))
+        await until(lambda: "watchdog.py" in " ".join(process.children()[0].cmdline() if process.children() else []))
         return process.children()[0]
 
 
@@ -157,7 +157,7 @@ async def test_a_killed_guardian_is_replaced_at_once_and_knows_the_deadline(stag
     await stage.judge.until(["a"])
     [(led_at, *_)] = stage.judge.log
     first.kill()
-    await until(lambda: any(child != first and "guardian.py" in str(child.cmdline()) for child in a.children()))
+    await until(lambda: any(child != first and "watchdog.py" in str(child.cmdline()) for child in a.children()))
     assert boottime_ms() - led_at < ttl_ms / 3, "before the first renewal, which would have told it"
     a.suspend()
     await stage.judge.until([])
@@ -212,7 +212,8 @@ def test_a_process_is_killed_when_the_guardians_parent_is_gone(
     sleeper: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     code = (
-        "import os\nfrom rectbot.failover.guardian import Guardian\nfrom rectbot.failover.clock import boottime_ms\n"
+        "import os\nfrom rectbot.failover.process.handle import Guardian\n"
+        "from rectbot.failover.clock import boottime_ms\n"
         f"Guardian({sleeper.pid}).set(boottime_ms() + 600_000)\nos.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", code], check=False)

@@ -9,7 +9,7 @@ site may no longer act, and is stopped before the lease ends. It calls the lease
 service that counts them, so that all sites together keep within `login_budget`.
 """
 
-from typing import TYPE_CHECKING, Any
+TYPE_CHECKING = False  # a watchdog imports us, too, and `typing` costs it half a megabyte
 
 if TYPE_CHECKING:
     from rectbot.failover.config import FailoverConfig
@@ -64,7 +64,7 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     """Imports what is asked for (PEP 562): who reads the settings only must not wait for all that runs a site."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -105,8 +105,8 @@ async def _run(plan: dict[str, Any]) -> int:
     import asyncio  # noqa: PLC0415
 
     from rectbot.failover import FailoverConfig, WorkloadFailed, open_store, run  # noqa: PLC0415
-    from rectbot.failover.child import ChildWorkload  # noqa: PLC0415
     from rectbot.failover.config import ChildOptions  # noqa: PLC0415
+    from rectbot.failover.process.child import ChildWorkload  # noqa: PLC0415
 
     config = FailoverConfig(**plan["config"] | {"priority": tuple(plan["config"]["priority"])})
     store = open_store(config, **plan["store"])

@@ -1,7 +1,7 @@
 """Time that counts suspends, and an alarm on it.
 
 `CLOCK_MONOTONIC`, which asyncio's timers use, stands still while the machine is suspended; a lease does not. Stdlib
-only, and importable by itself: the guardian runs without the rest of the package.
+only, and importable by itself: the watchdog runs without the rest of the package.
 """
 
 from __future__ import annotations

@@ -169,3 +169,4 @@ class ChildOptions:
     health_interval: float = 10  # between two checks, and for one of them at most
     restarts: int = 3  # in a row, before the site gives up the lead
     backoff: float = 1  # before the first restart; doubles with each further one
+    contain: bool = True  # in a PID namespace, where the kernel allows that

@@ -13,8 +13,8 @@ from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover import messages, protocol
 from rectbot.failover.clock import Alarm, boottime_ms
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.guardian import Guardian
 from rectbot.failover.lease import Lease
+from rectbot.failover.process.handle import Guardian
 from rectbot.failover.protocol import State
 from rectbot.failover.store import LeaseStore, StoreUnavailable
 from rectbot.failover.workload import Ended, Killable, Workload

@@ -6,24 +6,20 @@ import asyncio
 import logging
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from rectbot.errors import ConfigError, RectbotError
-from rectbot.failover import keeper
 from rectbot.failover.config import ChildOptions
-from rectbot.failover.keeper import CHECK, LIMIT, MAIN, adopt_orphans, end_children
 from rectbot.failover.lease import Lease
+from rectbot.failover.process.handle import End, Watchdog
 from rectbot.failover.workload import Ended
 
 _log = logging.getLogger(__name__)
+_MAIN, _CHECK = "main", "check"
 _CHECK_FAILURES = 3  # of the health command in a row that make an unhealthy leader
 _STEADY_S = 60.0  # a program that ran for so long has not failed at its start
-_RETRY_S = 1.0  # for the keeper process
 _LOOK_S = 0.05  # for the ready file
 _EX_CONFIG = 78  # <sysexits.h>
 
@@ -37,17 +33,16 @@ class ChildWorkload:
     """
 
     def __init__(self, command: Sequence[str], options: ChildOptions | None = None) -> None:
+        self._command = list(command)
+        self._options = options or ChildOptions()
         try:
-            adopt_orphans()
+            self._watchdog = Watchdog(contain=self._options.contain)
         except OSError as error:
             raise RectbotError(
                 f"this system cannot keep track of processes ({error}): it takes a kernel with CONFIG_PROC_CHILDREN"
             ) from None
-        self._command = list(command)
-        self._options = options or ChildOptions()
-        self._keeper = _Keeper()
         self._lease: Lease | None = None
-        self._main: asyncio.Future[int] | None = None
+        self._main: asyncio.Future[End] | None = None
         self._began = 0.0
         self._well = False
 
@@ -59,6 +54,10 @@ class ChildWorkload:
     @property
     def status(self) -> int | None:
         """What waitpid(2) said of the program when it last ended; None while it runs, or if it never did."""
+        return self._end.status if self._end is not None else None
+
+    @property
+    def _end(self) -> End | None:
         return self._main.result() if self._main is not None and self._main.done() else None
 
     @property
@@ -76,6 +75,8 @@ class ChildWorkload:
             if trouble := await self._watch():
                 return Ended(trouble)
             text = f"the program {self._describe()}"
+            if self._end is not None and self._end.not_started:
+                return Ended(text)  # here: another site may have room for it
             if self.status == _EX_CONFIG << 8:
                 return Ended(f"{text}: it cannot run as it is configured", fatal=True)
             crashes = 1 if time.monotonic() - self._began >= _STEADY_S else crashes + 1
@@ -100,18 +101,18 @@ class ChildWorkload:
             await asyncio.wait({main})
 
     def kill(self) -> None:
-        self._keeper.kill()
+        self._watchdog.kill()
 
     def guard(self, deadline: int | None) -> None:
-        self._keeper.guard(deadline)
+        self._watchdog.guard(deadline)
 
     def signal(self, number: int) -> None:
         """Sends a signal to the program and its process group, if it runs."""
-        self._keeper.send("signal", MAIN, f"{number:d}")
+        self._watchdog.signal(_MAIN, number)
 
     async def close(self) -> None:
         """Ends everything, for good."""
-        await self._keeper.close()
+        await self._watchdog.close()
 
     async def _launch(self) -> None:
         assert self._lease is not None
@@ -122,12 +123,12 @@ class ChildWorkload:
         self._well = False
         variables = [f"RECTBOT_SITE={self._lease.site}", f"RECTBOT_EPOCH={self._lease.epoch}"]
         self._began = time.monotonic()
-        self._main = self._keeper.spawn(MAIN, self._command, variables)
+        self._main = self._watchdog.spawn(_MAIN, self._command, variables)
         if ready_file is not None:
             await self._until_ready(ready_file, self._main)
         self._well = True
 
-    async def _until_ready(self, file: Path, main: asyncio.Future[int]) -> None:
+    async def _until_ready(self, file: Path, main: asyncio.Future[End]) -> None:
         limit = self._options.ready_timeout
         while not file.exists() and not main.done():  # noqa: ASYNC240 (a look at a file blocks no longer than a log line)
             if time.monotonic() - self._began >= limit:
@@ -149,13 +150,20 @@ class ChildWorkload:
                 return f"the health command failed {failures} times in a row"
 
     async def _check(self) -> bool:
-        check = self._keeper.spawn(CHECK, ["/bin/sh", "-c", self._options.health_cmd])
+        check = self._watchdog.spawn(_CHECK, ["/bin/sh", "-c", self._options.health_cmd])
         await asyncio.wait({check}, timeout=self._options.health_interval)
         if not check.done():
-            self._keeper.send("signal", CHECK, f"{signal.SIGKILL:d}")
-        return await check == 0
+            self._watchdog.signal(_CHECK, signal.SIGKILL)
+            await asyncio.wait({check}, timeout=self._options.health_interval)
+        if not check.done():
+            return False  # not even a SIGKILL ends it: a disk or a network file system that hangs
+        if check.result().not_started:
+            _log.warning("the health command could not be started: %s", check.result().not_started)
+        return check.result().status == 0
 
     def _describe(self) -> str:
+        if self._end is not None and self._end.not_started:
+            return f"could not be started: {self._end.not_started}"
         status = self.status or 0
         if os.WIFSIGNALED(status):
             return f"was ended by signal {os.WTERMSIG(status)}"
@@ -167,102 +175,3 @@ def _remove(file: Path) -> None:
         file.unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"--ready-file {file}: cannot be removed ({error.strerror}); name another file") from None
-
-
-class _Keeper:
-    """The keeper process, seen from here. When it dies, all that it kept is ended, and another takes its place."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._deadline: int | None = None
-        self._ends: dict[str, asyncio.Future[int]] = {}
-        self._burial: asyncio.Task[None] | None = None
-        self._closing = False
-        self._open()
-
-    def _open(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, "-I", "-S", keeper.__file__, str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C is not for it
-            )
-        ours.setblocking(False)
-        self._socket = ours
-        self._loop.add_reader(self._socket, self._read)
-
-    def guard(self, deadline: int | None) -> None:
-        self._deadline = deadline
-        self.send("deadline", str(deadline or 0))
-
-    def spawn(self, name: str, command: Sequence[str], variables: Sequence[str] = ()) -> asyncio.Future[int]:
-        """Starts a program; the future gets its wait status."""
-        self._ends[name] = end = self._loop.create_future()
-        self.send("spawn", name, *variables, "--", *command)
-        return end
-
-    def send(self, *words: str) -> None:
-        if self._burial is not None:
-            return  # whom it concerns has no longer to be told
-        packet = b"\0".join(map(os.fsencode, words))
-        if len(packet) > LIMIT:
-            raise ConfigError(f"the command is too long: {len(packet)} bytes, at most {LIMIT}")
-        try:
-            self._socket.send(packet)
-        except (BlockingIOError, ConnectionError):  # it is dead, or has not read for long
-            self.kill()
-
-    def kill(self) -> None:
-        """Kills it, and by that all programs; their futures get their results when nothing is left."""
-        if self._burial is None:
-            self._process.kill()
-            self._loop.remove_reader(self._socket)
-            self._socket.close()
-            self._burial = self._loop.create_task(self._bury())
-
-    async def _bury(self) -> None:
-        while not end_children():  # noqa: ASYNC110 (there is no event for "the last one")
-            await asyncio.sleep(0.001)
-        self._process.returncode = -signal.SIGKILL  # reaped above
-        ended, self._ends = self._ends, {}
-        if not self._closing:
-            await self._open_again()
-            self._burial = None
-            self.guard(self._deadline)
-        for end in ended.values():
-            if not end.done():
-                end.set_result(signal.SIGKILL)
-
-    async def _open_again(self) -> None:
-        while True:
-            try:
-                return self._open()
-            except OSError as error:  # no memory, or too many processes: nothing runs meanwhile
-                _log.error(
-                    "cannot start a guardian for the program (%s); tries again in %g s", error.strerror, _RETRY_S
-                )
-                await asyncio.sleep(_RETRY_S)
-
-    def _read(self) -> None:
-        try:
-            packet = self._socket.recv(LIMIT)
-        except BlockingIOError:
-            return
-        except ConnectionError:
-            packet = b""
-        if not packet:
-            _log.warning("the guardian of the program has died: what it guarded is ended")
-            self.kill()
-            return
-        _, name, status = packet.decode().split("\0")
-        end = self._ends.pop(name, None)
-        if end is not None and not end.done():
-            end.set_result(int(status))
-
-    async def close(self) -> None:
-        self._closing = True
-        self.kill()
-        assert self._burial is not None
-        await self._burial
