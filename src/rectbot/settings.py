@@ -49,7 +49,10 @@ class FailoverSettings(BaseSettings):
     redis_url: SecretStr | None = None
     redis_host: str = "127.0.0.1"
     redis_port: int | None = Field(default=None, ge=1, le=65535)
+    redis_user: str | None = Field(default=None, pattern=r"^\S+$", description="a user's name holds no blanks")
     redis_password: SecretStr | None = None
+    redis_passwords: SecretStr | None = None
+    redis_default_password: SecretStr | None = None
     redis_db: int = Field(default=0, ge=0)
     redis_tls: bool = False
     redis_cacert: Path | None = None
@@ -79,6 +82,24 @@ class FailoverSettings(BaseSettings):
         if not value or len(set(value)) != len(value):
             raise ValueError("list each site once, most preferred first, for example xserver,oci")
         return value
+
+    @field_validator("redis_passwords")
+    @classmethod
+    def _check_logins(cls, value: SecretStr | None) -> SecretStr | None:
+        parse_logins(value.get_secret_value() if value else "")
+        return value
+
+    @property
+    def redis_logins(self) -> dict[str, str]:
+        """The passwords by user of those who may log in at the stack's Redis, beside this host itself."""
+        return parse_logins(self.redis_passwords.get_secret_value() if self.redis_passwords else "")
+
+    @property
+    def redis_login(self) -> tuple[str, str]:
+        """User and password at Redis; an empty user is Redis' `default`."""
+        user = self.redis_user or ""
+        password = self.redis_password.get_secret_value() if self.redis_password else ""
+        return user, self.redis_logins.get(user, password)
 
 
 class Settings(FailoverSettings):
@@ -183,6 +204,14 @@ def _meant(name: str, cutoff: float = _ALIKE) -> str | None:
     """The setting that is so much like this name that it must be meant."""
     close = difflib.get_close_matches(name.upper(), KNOWN, n=1, cutoff=cutoff)
     return close[0] if close else None
+
+
+def parse_logins(text: str) -> dict[str, str]:
+    """The passwords in `USER:PASSWORD,USER:PASSWORD` by user. Raises ValueError, without them, for another form."""
+    entries = [entry.strip().partition(":") for entry in text.split(",") if entry.strip()]
+    if not all(name and password for name, _, password in entries):
+        raise ValueError("write USER:PASSWORD,USER:PASSWORD")
+    return {name: password for name, _, password in entries}
 
 
 def spool_folder(settings: Settings, job: str, site: str) -> Path:

@@ -61,7 +61,7 @@ class Stack:
 
     def secrets(self) -> dict[str, str]:
         """The secrets in .env by name."""
-        names = ("REDIS_PASSWORD", "PUSHGATEWAY_PASSWORD", "DASHBOARD_ADMIN_PASSWORD")
+        names = ("REDIS_PASSWORD", "REDIS_PASSWORDS", "PUSHGATEWAY_PASSWORD", "DASHBOARD_ADMIN_PASSWORD")
         return {name: dotenv_values(self.home / ".env")[name] or "" for name in names}
 
     def elsewhere(self, **settings: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ import pytest
 
 from compose.engine import FRIEND, HOST, STRANGER
 from compose.stack import RECTBOT, Stack, until
+from rectbot.settings import parse_logins
 from rectbot.testing.journal import sessions
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the images
@@ -113,7 +114,8 @@ def other_site(stack: Stack, tmp_path: Path) -> Iterator[Path]:
         REDIS_HOST=HOST,
         REDIS_TLS="true",
         REDIS_CACERT=str(stack.home.parent / "xserver" / "tls.crt"),
-        REDIS_PASSWORD=stack.secrets()["REDIS_PASSWORD"],
+        REDIS_USER="xserver",
+        REDIS_PASSWORD=parse_logins(stack.secrets()["REDIS_PASSWORDS"])["xserver"],
         LOCK_TTL_MS="6000",
         FAILBACK_DELAY_SEC="2",
     )

@@ -108,19 +108,38 @@ def _holder(port: int) -> int | None:
 @contextmanager
 def redis_with(stack: Stack, name: str, value: str) -> Iterator[None]:
     """Redis with another setting, for a while."""
-    password = dotenv_values(stack.home / ".env")["REDIS_PASSWORD"] or ""
-    _, before = _redis(stack, password, "CONFIG", "GET", name)
-    _redis(stack, password, "CONFIG", "SET", name, value)
+    _, before = _redis(stack, "CONFIG", "GET", name)
+    _redis(stack, "CONFIG", "SET", name, value)
     try:
         yield
     finally:
-        _redis(stack, password if value else "", "CONFIG", "SET", name, before)
+        _redis(stack, "CONFIG", "SET", name, before)
 
 
-def _redis(stack: Stack, password: str, *words: str) -> list[str]:
-    command = ["redis-cli", "-p", str(BASE_PORTS["redis"] + stack.offset), *words]
-    environment = os.environ | ({"REDISCLI_AUTH": password} if password else {})
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+@contextmanager
+def redis_user_with(stack: Stack, user: str, rule: str) -> Iterator[None]:
+    """Redis with a user who may more, for a while."""
+    before = next(line for line in _redis(stack, "ACL", "LIST") if line.startswith(f"user {user} "))
+    _redis(stack, "ACL", "SETUSER", user, *rule.split())
+    try:
+        yield
+    finally:
+        _redis(stack, "ACL", "SETUSER", user, "reset", *before.split()[2:])
+
+
+def _redis(stack: Stack, *words: str) -> list[str]:
+    """A command by somebody who may everything: no user of the stack does, so one is added when first needed."""
+    users = stack.var / "redis" / "users.conf"
+    if "tester" not in users.read_text():
+        users.write_text(f"{users.read_text()}user tester on nopass ~* &* +@all\n")
+        port = BASE_PORTS["redis"] + stack.offset
+        before = _holder(port)
+        assert before is not None
+        os.kill(before, signal.SIGKILL)
+        until(lambda: _holder(port) not in (None, before), 20, "a new Redis")
+        until(lambda: stack.leader() == "xserver", 30, "xserver leads")
+    address = ["-p", str(BASE_PORTS["redis"] + stack.offset), "--user", "tester", "--pass", "x", "--no-auth-warning"]
+    done = subprocess.run(["redis-cli", *address, *words], capture_output=True, text=True, check=True)
     assert "ERR" not in done.stdout
     return done.stdout.splitlines()
 
@@ -265,7 +284,13 @@ BREAKS: dict[str, tuple[Callable[[Stack], Any], str, str]] = {
         "passwords",
         "DASHBOARD_ADMIN_PASSWORD is easily guessed",
     ),
-    "Redis without a password": (lambda s: redis_with(s, "requirepass", ""), "redis-password", "asks nobody"),
+    "Redis without a password": (
+        lambda s: redis_user_with(s, "default", "on nopass ~* &* +@all"),
+        "redis-password",
+        "asks nobody",
+    ),
+    "a site that may more than it needs": (lambda s: redis_user_with(s, "xserver", "+@all"), "redis-rights", "xserver"),
+    "a site that reads others' keys": (lambda s: redis_user_with(s, "oci", "~*"), "redis-rights", "oci"),
     "Redis in memory only": (lambda s: redis_with(s, "appendonly", "no"), "redis-data", "appendonly is no"),
     "Redis synced at times": (lambda s: redis_with(s, "appendfsync", "everysec"), "redis-data", "appendfsync"),
     "nobody leads": (nobody_leads, "leader", "no site leads"),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from rectbot.stack.redis_users import COMMANDS
 from servers import RedisServer
 from servers_monitoring import PASSWORD, Discord, Proxy, changed, local_discord, push_proxy, pushgateway
 
@@ -76,12 +77,22 @@ def site(tmp_path: Path, redis: RedisServer) -> Iterator[Site]:
 def test_a_site_in_order(site: Site) -> None:
     site.write()
     _, checks = site.doctor()
-    assert set(checks) == {"failover", "file-modes", "passwords", "redis-password", "clock", "push", "webhook"}
+    wanted = {"failover", "file-modes", "passwords", "redis-password", "redis-rights", "clock", "push", "webhook"}
+    assert set(checks) == wanted
     assert checks.pop("passwords") == (
         "FAIL",
         "REDIS_PASSWORD is shorter than 16 characters; PUSHGATEWAY_PASSWORD is shorter than 16 characters",
     )
+    assert checks.pop("redis-rights") == ("WARN", "at Redis default may change users, settings and others' keys")
     assert {result for result, _ in checks.values()} == {"PASS"}, checks
+
+
+def test_a_site_with_a_user_of_its_own_may_no_more_than_it_needs(site: Site) -> None:
+    site.redis.command(f"ACL SETUSER xserver on >own ~rectbot:* &rectbot:* -@all {' '.join(f'+{c}' for c in COMMANDS)}")
+    site.write(REDIS_USER="xserver", REDIS_PASSWORD="own")
+    assert site.doctor()[1]["redis-rights"] == ("PASS", "each login is refused what the lease does not need")
+    site.redis.command("ACL SETUSER xserver ~*")
+    assert site.doctor()[1]["redis-rights"][0] == "WARN"
 
 
 def test_a_site_makes_no_passwords_so_they_are_to_be_copied(site: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import stat
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from rectbot.settings import parse_logins
 from rectbot.stack import container_secrets
 from rectbot.stack.init import init
 from rectbot.stack.layout import Layout, write_private
@@ -51,12 +53,14 @@ def test_each_container_gets_what_it_needs_and_no_more(layout: Layout) -> None:
     env = dotenv_values(layout.env_file)
     _set(layout, "DISCORD_BOT_TOKEN", "the-token")
     list(container_secrets.write(layout))
-    password = env["REDIS_PASSWORD"]
-    needed = ("REDIS_PASSWORD", "DASHBOARD_ADMIN_PASSWORD", "CONSOLE_SECRET")
+    needed = ("REDIS_USER", "REDIS_PASSWORD", "DASHBOARD_ADMIN_PASSWORD", "CONSOLE_SECRET")
     assert dotenv_values(layout.container_secrets / "hub.env") == {name: env[name] for name in needed}
     bot = dotenv_values(layout.container_secrets / "bot.env")
-    assert bot == {"REDIS_PASSWORD": password, "DISCORD_BOT_TOKEN": "the-token"}
-    assert _text(layout, "redis-auth.conf") == f'requirepass "{password}"\n'
+    password = parse_logins(env["REDIS_PASSWORDS"] or "")["oci"]
+    assert bot == {"REDIS_USER": "oci", "REDIS_PASSWORD": password, "DISCORD_BOT_TOKEN": "the-token"}
+    users = _text(layout, "redis-auth.conf")
+    assert [line.split()[1] for line in users.splitlines()] == ["hub", "xserver", "oci", "default"]
+    assert hashlib.sha256(password.encode()).hexdigest() in users
     assert _text(layout, "dashboard-admin-password") == env["DASHBOARD_ADMIN_PASSWORD"]
     assert _text(layout, "push-htpasswd") == layout.htpasswd.read_text()
     assert _text(layout, "tls.key") == layout.private_key.read_text()

@@ -69,9 +69,9 @@ def test_rotate_replaces_one_secret(layout: Layout, rotate: str, changed: set[st
     list(init(layout, rotate=rotate))
     assert {path.name for path, text in _contents(layout).items() if text != before[path]} == changed
     after = dotenv_values(layout.env_file)
-    name = {"push": "PUSHGATEWAY_PASSWORD", "redis": "REDIS_PASSWORD"}.get(rotate)
     old = {line.partition("=")[0]: line.partition("=")[2] for line in before[layout.env_file].splitlines()}
-    assert {key for key, value in after.items() if value != old[key]} == ({name} if name else set())
+    names = {"push": {"PUSHGATEWAY_PASSWORD"}, "redis": {"REDIS_PASSWORD", "REDIS_PASSWORDS"}}.get(rotate, set())
+    assert {key for key, value in after.items() if value != old[key]} == names
 
 
 def test_an_env_file_of_ones_own_is_completed(layout: Layout) -> None:

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from rectbot.doctor import exposure, files, monitoring, proxy, site, store
+from rectbot.doctor import exposure, files, monitoring, proxy, rights, site, store
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Result, Verdict, fail
 from rectbot.errors import ConfigError, RectbotError
@@ -28,6 +28,7 @@ STACK: dict[str, Check] = {
     "file-modes": files.file_modes,
     "passwords": files.passwords,
     "redis-password": store.asks_for_a_password,
+    "redis-rights": rights.least_rights,
     "redis-data": store.keeps_its_data,
     "clock": store.agrees_on_the_time,
     "leader": monitoring.somebody_leads,
@@ -46,6 +47,7 @@ SITE: dict[str, Check] = {
     "file-modes": files.file_modes,
     "passwords": files.passwords,
     "redis-password": store.asks_for_a_password,
+    "redis-rights": rights.least_rights,
     "clock": store.agrees_on_the_time,
     "push": proxy.push_would_arrive,
     "webhook": monitoring.the_webhook_is_there,

@@ -144,12 +144,12 @@ class Subject:
     def redis(self) -> Endpoint:
         """Where Redis is, seen from this host."""
         settings = self.settings
-        password = settings.redis_password.get_secret_value() if settings.redis_password else ""
+        user, password = settings.redis_login
         if self.engine is Engine.SITE:
             return open_observer(settings).endpoint
         if self.engine is Engine.COMPOSE:
-            return Endpoint(self.container_address("redis"), 6379, password=password)
-        return Endpoint("127.0.0.1", settings.port("redis"), password=password)
+            return Endpoint(self.container_address("redis"), 6379, username=user, password=password)
+        return Endpoint("127.0.0.1", settings.port("redis"), username=user, password=password)
 
     def ask_redis(self, *words: str, endpoint: Endpoint | None = None) -> Any:
         """The answer to one command. Raises RectbotError, also for an answer that is an error."""

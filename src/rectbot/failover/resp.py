@@ -63,7 +63,8 @@ class Connection:
                 await self.call("SELECT", endpoint.db)
         except ServerError as error:
             if str(error).startswith(_REFUSED_PASSWORD):
-                raise ConfigError(f"Redis at {endpoint} refuses the login: correct REDIS_PASSWORD") from None
+                names = "REDIS_PASSWORD or REDIS_USER" if endpoint.username else "REDIS_PASSWORD"
+                raise ConfigError(f"Redis at {endpoint} refuses the login: correct {names}") from None
             if "DB index" in str(error):
                 raise ConfigError(f"Redis at {endpoint} has no database {endpoint.db}: correct REDIS_DB") from None
             raise

@@ -43,11 +43,13 @@ def failover_config(settings: Settings, *, observer: bool = False) -> FailoverCo
 
 def store_options(settings: Settings) -> dict[str, Any]:
     """The arguments of open_store() for the Redis that the settings name. They hold the password."""
+    user, password = settings.redis_login
     return {
         "url": settings.redis_url.get_secret_value() if settings.redis_url else None,
         "host": settings.redis_host,
         "port": settings.port("redis"),
-        "password": settings.redis_password.get_secret_value() if settings.redis_password else "",
+        "username": user,
+        "password": password,
         "db": settings.redis_db,
         "tls": settings.redis_tls,
         "cacert": settings.redis_cacert,

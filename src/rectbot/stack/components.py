@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rectbot.settings import Settings, reachable
-from rectbot.stack import grafana
+from rectbot.stack import grafana, redis_users
 from rectbot.stack.layout import Layout
 from rectbot.stack.servers import find_server, has_grafana
 
@@ -205,6 +205,7 @@ def site_environment(settings: Settings, layout: Layout, site: str) -> dict[str,
     environment = {
         "FAILOVER_ENABLED": "true",
         "SITE_ID": site,
+        "REDIS_USER": redis_users.user_of(settings, site),
         "REDIS_HOST": "127.0.0.1",
         "REDIS_PORT": str(link_port(settings, site)),
         "BOT_PID_FILE": str(pid_file(layout, site)),

@@ -12,7 +12,7 @@ import yaml
 from rectbot.alerts.alertmanager import render_native
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
-from rectbot.stack import grafana
+from rectbot.stack import grafana, redis_users
 from rectbot.stack.components import alert_webhook
 from rectbot.stack.layout import Layout, write_private
 from rectbot.stack.servers import has_grafana
@@ -32,13 +32,13 @@ def write(settings: Settings, layout: Layout) -> None:
 
 def _redis(settings: Settings, layout: Layout) -> None:
     folder = layout.folder("redis")
-    password = settings.redis_password.get_secret_value() if settings.redis_password else ""
+    write_private(folder / "users.conf", redis_users.render(redis_users.values_of(settings)))
     lines = (
         f"include {_quoted(layout.monitoring / 'redis' / 'redis.conf')}",
         "bind 127.0.0.1",
         f"port {settings.port('redis')}",
         f"dir {_quoted(layout.folder('redis', 'data'))}",
-        f"requirepass {_quoted(password)}",
+        f"include {_quoted(folder / 'users.conf')}",
         "set-proc-title no",  # a title overwrites the environment by which we know our processes
     )
     write_private(folder / "redis.conf", "\n".join(lines) + "\n")

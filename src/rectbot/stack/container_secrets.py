@@ -14,11 +14,14 @@ from collections.abc import Iterator
 from dotenv import dotenv_values
 
 from rectbot.errors import RectbotError
+from rectbot.settings import parse_logins
+from rectbot.stack import redis_users
 from rectbot.stack.layout import Layout, read_text, write_private
 
+BOT_SITE = "oci"  # as docker-compose.monitoring.yml has it
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o444
-_HUB = ("REDIS_PASSWORD", "DASHBOARD_ADMIN_PASSWORD", "DASHBOARD_VIEWER_PASSWORD", "CONSOLE_SECRET")
+_HUB = ("REDIS_USER", "REDIS_PASSWORD", "DASHBOARD_ADMIN_PASSWORD", "DASHBOARD_VIEWER_PASSWORD", "CONSOLE_SECRET")
 _GENERATED = "metabase-db-password"  # nothing but the two containers of the profile `bi` ever needs it
 
 
@@ -40,12 +43,11 @@ def write(layout: Layout) -> Iterator[str]:
 
 def _contents(layout: Layout) -> dict[str, str]:
     env = {name: value or "" for name, value in dotenv_values(layout.env_file).items()}
-    redis, token = env.get("REDIS_PASSWORD", ""), env.get("DISCORD_BOT_TOKEN", "")
     mend = "make it readable for this user"  # init has just made what was missing
     contents = {
-        "redis-auth.conf": f"requirepass {_double_quoted(redis)}\n",
+        "redis-auth.conf": redis_users.render(env),
         "hub.env": "".join(f"{name}={_single_quoted(env[name])}\n" for name in _HUB if env.get(name)),
-        "bot.env": f"REDIS_PASSWORD={_single_quoted(redis)}\nDISCORD_BOT_TOKEN={_single_quoted(token)}\n",
+        "bot.env": "".join(f"{name}={_single_quoted(value)}\n" for name, value in _bot(env).items()),
         "discord-webhook-url": env.get("DISCORD_ALERT_WEBHOOK_URL", ""),
         "dashboard-admin-password": env.get("DASHBOARD_ADMIN_PASSWORD", ""),
         "push-htpasswd": read_text(layout.htpasswd, mend),
@@ -57,6 +59,14 @@ def _contents(layout: Layout) -> dict[str, str]:
     return contents
 
 
+def _bot(env: dict[str, str]) -> dict[str, str]:
+    """The bot of the compose file logs in at Redis as its site does."""
+    passwords = parse_logins(env.get("REDIS_PASSWORDS", ""))
+    user = BOT_SITE if BOT_SITE in passwords else env.get("REDIS_USER", "")
+    password = passwords.get(user, env.get("REDIS_PASSWORD", ""))
+    return {"REDIS_USER": user, "REDIS_PASSWORD": password, "DISCORD_BOT_TOKEN": env.get("DISCORD_BOT_TOKEN", "")}
+
+
 def _replace(layout: Layout, name: str, text: str) -> bool:
     path = layout.container_secrets / name
     if path.exists() and read_text(path, "make it readable for this user") == text:
@@ -66,12 +76,6 @@ def _replace(layout: Layout, name: str, text: str) -> bool:
     write_private(path, text)
     path.chmod(_FILE_MODE)
     return True
-
-
-def _double_quoted(value: str) -> str:
-    """A word as Redis' configuration reads it."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _single_quoted(value: str) -> str:

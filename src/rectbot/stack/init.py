@@ -11,14 +11,13 @@ import bcrypt
 from dotenv import dotenv_values
 
 from rectbot.errors import ConfigError
-from rectbot.stack import allowlist, certificate, container_secrets
+from rectbot.stack import allowlist, certificate, container_secrets, redis_users
 from rectbot.stack.layout import Layout, read_text, write_private
 
 PUSH_USER = "prom"
 _SECRET_BYTES = 24  # 192 bits: nothing that guesses gets there
 _BCRYPT_ROUNDS = 10  # about 50 ms for each push: nginx computes it in its event loop
 _GENERATED = {
-    "REDIS_PASSWORD": "redis",
     "PUSHGATEWAY_PASSWORD": "push",
     "DASHBOARD_ADMIN_PASSWORD": None,
     "CONSOLE_SECRET": None,
@@ -61,14 +60,22 @@ def _env(layout: Layout, rotate: str | None) -> Iterator[str]:
     source = layout.home / ".env.example" if fresh else layout.env_file
     text = read_text(source, "take it from the repository" if fresh else "make it readable for this user")
     values = {} if fresh else dotenv_values(layout.env_file)
-    made = []
+    made = redis_users.missing(values, rotate=rotate == "redis")
     for name, rotation in _GENERATED.items():
         if not values.get(name) or (rotation is not None and rotation == rotate):
-            text = _assign(text, name, secrets.token_urlsafe(_SECRET_BYTES))
-            made.append(name)
-    if made:
-        write_private(layout.env_file, text)
-        yield f"{'wrote' if fresh else 'updated'} {layout.env_file} (new: {', '.join(made)})"
+            made[name] = secrets.token_urlsafe(_SECRET_BYTES)
+    if not made:
+        return
+    for name, value in made.items():
+        text = _assign(text, name, value)
+    write_private(layout.env_file, text)
+    yield f"{'wrote' if fresh else 'updated'} {layout.env_file} (new: {', '.join(made)})"
+    if made.get("REDIS_DEFAULT_PASSWORD"):
+        yield (
+            "the Redis password of before still lets the other host in, with a site's rights only: give it REDIS_USER"
+            " and REDIS_PASSWORD of its own (from REDIS_PASSWORDS), then empty REDIS_DEFAULT_PASSWORD, run init again,"
+            " and restart Redis"
+        )
 
 
 def _assign(text: str, name: str, value: str) -> str:

@@ -15,7 +15,7 @@ from rectbot.failover.wiring import check_url, failover_config
 from rectbot.logs.client.target import target_of as loki_target
 from rectbot.push.target import target_of as push_target
 from rectbot.settings import Settings
-from rectbot.stack import certificate
+from rectbot.stack import certificate, redis_users
 from rectbot.stack.components import console_port, link_port, site_settings, uses_local_discord
 from rectbot.stack.init import PUSH_USER, admits
 from rectbot.stack.layout import Layout, read_text
@@ -79,9 +79,11 @@ def _check_disk(layout: Layout) -> None:
 
 
 def _check_secrets(settings: Settings, layout: Layout) -> None:
-    for name in ("redis_password", "pushgateway_password"):
+    own_redis = settings.redis_url is None and settings.redis_host in ("127.0.0.1", "localhost", "::1")
+    for name in ("redis_password", "pushgateway_password", *(("redis_user",) if own_redis else ())):
         if getattr(settings, name) is None:
             raise ConfigError(f"{layout.env_file}: {name.upper()} is not set; {_INIT}")
+    redis_users.render(redis_users.values_of(settings))
     for path in (layout.htpasswd, layout.allowlist):
         if not _readable(path):
             raise ConfigError(f"{path}: is missing or unreadable; {_INIT}")

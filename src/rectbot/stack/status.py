@@ -15,6 +15,7 @@ from rectbot.failover.events import Event, Snapshot
 from rectbot.failover.store import StoreUnavailable
 from rectbot.failover.wiring import open_observer
 from rectbot.settings import Settings
+from rectbot.stack import redis_users
 from rectbot.stack.components import Component, components
 from rectbot.stack.health import TIMEOUT_SECONDS, Facts, check, http_json, push_times
 from rectbot.stack.layout import Layout
@@ -55,7 +56,8 @@ class Status:
 
 def own_redis(settings: Settings) -> Settings:
     """The settings with the stack's own Redis, wherever the bots of `.env` look for theirs."""
-    return settings.model_copy(update={"redis_url": None, "redis_host": "127.0.0.1", "redis_tls": False, "redis_db": 0})
+    here = {"redis_url": None, "redis_host": "127.0.0.1", "redis_tls": False, "redis_db": 0}
+    return settings.model_copy(update=here | {"redis_user": settings.redis_user or redis_users.HUB})
 
 
 class Observer:

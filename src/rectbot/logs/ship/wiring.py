@@ -22,8 +22,9 @@ def handler_of(settings: Settings, job: str, site: str, secrets: Sequence[str] =
     target = target_of(settings)
     if target is None:
         return None
-    given = (settings.loki_password, settings.pushgateway_password, settings.redis_password)
+    given = (settings.loki_password, settings.pushgateway_password)
     secrets = [*secrets, *(secret.get_secret_value() for secret in given if secret is not None)]
+    secrets += filter(None, [settings.redis_login[1]])
     spool = spool_folder(settings, job, site)
     size = int(settings.loki_spool_mb * 1_000_000)
     try:
