@@ -58,6 +58,9 @@ want prometheus prometheus
 want prometheus-pushgateway prometheus-pushgateway
 want prometheus-alertmanager prometheus-alertmanager
 want nginx nginx-light
+# The push proxy needs nginx's `stream`: built into upstream's nginx, a module of its own in Debian's.
+[ -e /usr/lib/nginx/modules/ngx_stream_module.so ] || PATH=$path nginx -V 2>&1 | grep -Eq -- '--with-stream( |$)' ||
+    missing="$missing libnginx-mod-stream"
 case $lock in *dev*)
     want chromium chromium  # the console's tests
     # mypyc compiles the simulator: a compiler, what C programs include, and the headers of Debian's Python (of another

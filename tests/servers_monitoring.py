@@ -24,7 +24,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from rectbot.alerts.alertmanager import render_native
+from rectbot.stack import proof
 from rectbot.stack.allowlist import DEFAULT, parse, render
+from rectbot.stack.servers import NGINX_STREAM
 from servers import free_port
 
 T = TypeVar("T")
@@ -139,7 +141,11 @@ def lay_out_proxy(
     upstream = "".join(f'map "" ${name} {{ default 127.0.0.1:{to}; }}\n' for name, to in ports.items())
     (folder / "allowlist.conf").write_text(render(parse(allow) if allow else DEFAULT))
     (folder / "engine" / "http.conf").write_text(upstream + paths)
-    (folder / "engine" / "server.conf").write_text(f"listen 127.0.0.1:{port} ssl;\n")
+    inner = f"127.0.0.1:{free_port()}"
+    (folder / "engine" / "modules.conf").write_text(f"load_module {NGINX_STREAM};\n" if NGINX_STREAM.exists() else "")
+    (folder / "engine" / "front.conf").write_text(f"listen 127.0.0.1:{port};\nproxy_pass {inner};\n")
+    (folder / "engine" / "server.conf").write_text(f"listen {inner} ssl proxy_protocol;\n")
+    (folder / "proof.conf").write_text(proof.render("prom", PASSWORD))
     password_hash = bcrypt.hashpw(PASSWORD.encode(), bcrypt.gensalt(4)).decode()
     (folder / "htpasswd").write_text(f"prom:{password_hash}\n")
     if not (folder / "tls.crt").exists():

@@ -20,6 +20,7 @@ from rectbot.errors import ConfigError
 
 BASE_PORTS = {
     "push-proxy": 9443,
+    "push-inner": 9444,  # within the push proxy, on loopback
     "console": 3000,  # Grafana where it is installed, else our console
     "console-beside": 3002,  # our console beside Grafana
     "prometheus": 9090,

@@ -107,6 +107,25 @@ def test_a_job_that_would_change_the_path_is_refused(job: str, home: Path) -> No
         target_of(settings(home), job)
 
 
+@pytest.mark.parametrize(
+    ("coded", "job"),
+    [("c2hvcC9ib3Q", "shop/bot"), ("c2hvcC9ib3Q=", "shop/bot"), ("Pz8-", "??>"), ("Pz8_", "???"), ("%59%51", "a")],
+)
+def test_a_job_may_be_in_base64_for_urls(coded: str, job: str, home: Path) -> None:
+    """As client libraries write one with a slash; the address stays as it is."""
+    url = f"https://h/metrics/job@base64/{coded}/instance@base64/="
+    target = target_of(settings(home, pushgateway_url=url))
+    assert target.job == job
+    assert "job@base64" in target.url.url
+    assert target_of(settings(home, pushgateway_url=url), "x").url.url == "https://h/metrics/job/x/instance@base64/="
+
+
+@pytest.mark.parametrize("coded", ["=", "A", "Pz8+", "_w", "AA", "c2hvcC9ib3Q!"])
+def test_a_job_that_is_not_base64_is_refused(coded: str, home: Path) -> None:
+    with pytest.raises(ConfigError, match="no job in base64"):
+        target_of(settings(home, pushgateway_url=f"https://h/metrics/job@base64/{coded}"))
+
+
 def test_a_certificate_that_cannot_be_read_is_named(home: Path) -> None:
     for path, reason in ((home / "none.crt", "cannot be read"), (home, "cannot be read")):
         with pytest.raises(ConfigError, match=reason) as caught:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import socket
 import ssl
 
 import urllib3
@@ -18,6 +19,7 @@ from rectbot.hub.host import push_proxy_address
 from rectbot.push.send import TIMEOUT_SECONDS
 from rectbot.push.target import target_of
 from rectbot.stack import certificate
+from rectbot.turned_away import turned_away
 
 OUTSIDER = "127.0.0.2"  # a loopback address that no list should have
 RENEW_DAYS = 21
@@ -36,12 +38,10 @@ def refuses_plain_text(subject: Subject) -> Verdict:
 
 def refuses_without_password(subject: Subject) -> Verdict:
     """The address alone admits nobody, nor does a wrong password; the right one does."""
+    if _turned_away(subject, "127.0.0.1"):
+        return fail("this machine itself may not push", "rectbot init --allow ADDRESS keeps 127.0.0.1; run it again")
     for what, password in (("without a password", None), ("with a wrong password", "wrong")):
         status = _ask(subject, password)
-        if status == 403:
-            return fail(
-                "this machine itself may not push", "rectbot init --allow ADDRESS keeps 127.0.0.1; run it again"
-            )
         if status != 401:
             return fail(f"{what} the push proxy answers {status}, not 401", _CONFIGURED)
     secret = subject.settings.pushgateway_password
@@ -52,21 +52,35 @@ def refuses_without_password(subject: Subject) -> Verdict:
 
 
 def refuses_outsiders(subject: Subject) -> Verdict:
-    """Also with the right password nobody pushes from an address that is not on the list."""
-    secret = subject.settings.pushgateway_password
-    status = _ask(subject, secret.get_secret_value() if secret else "", source=OUTSIDER)
-    if status == 403:
-        return ok(f"{OUTSIDER}, which is not on the list, is refused (403)")
+    """Nobody gets as far as TLS from an address that is not on the list."""
+    if _turned_away(subject, OUTSIDER):
+        return ok(f"{OUTSIDER}, which is not on the list, is turned away before TLS")
     mend = f"take it from {subject.layout.allowlist}, or {_CONFIGURED}"
-    return fail(f"{OUTSIDER} is answered {status}, not 403", mend)
+    return fail(f"{OUTSIDER} is not turned away", mend)
 
 
-def _ask(subject: Subject, password: str | None, source: str = "127.0.0.1") -> int:
-    """The status of a GET at the proxy from an address of this machine, or of the proxy's own container."""
+def _turned_away(subject: Subject, source: str) -> bool:
+    if subject.engine is Engine.COMPOSE:  # from here every address becomes the bridge's
+        command = f"curl -ks -o /dev/null -w '{_CODE}' -m 5 --interface {source} https://127.0.0.1:9443/ || true"
+        return int(subject.inside("nginx", "sh", "-c", command)) == 0
+    host, port = push_proxy_address(subject.settings)
+    where = (source, 0) if host.startswith("127.") else None
+    try:
+        with socket.create_connection((host, port), timeout=2, source_address=where) as connection:
+            return connection.recv(1) == b""
+    except TimeoutError:
+        return False  # it waits for TLS to begin
+    except ConnectionResetError:
+        return True
+    except OSError:
+        raise RectbotError(f"the push proxy at {host}:{port} does not answer") from None
+
+
+def _ask(subject: Subject, password: str | None) -> int:
+    """The status of a GET at the proxy from this machine, or from the proxy's own container."""
     user = subject.settings.pushgateway_user or "prom"
     if subject.engine is Engine.COMPOSE:  # from here every address becomes the bridge's
         lines = ["insecure", "silent", "url = https://127.0.0.1:9443/", "output = /dev/null", f"write-out = {_CODE}"]
-        lines.append(f"interface = {source}")
         if password is not None:
             escaped = f"{user}:{password}".replace("\\", "\\\\").replace('"', '\\"')
             lines.append(f'user = "{escaped}"')
@@ -79,9 +93,8 @@ def _ask(subject: Subject, password: str | None, source: str = "127.0.0.1") -> i
     if password is not None:
         headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     urllib3.disable_warnings(InsecureRequestWarning)
-    where = (source, 0) if host.startswith("127.") else None
     try:
-        with urllib3.PoolManager(ssl_context=context, source_address=where, retries=False, timeout=5) as pool:
+        with urllib3.PoolManager(ssl_context=context, retries=False, timeout=5) as pool:
             return pool.request("GET", f"https://{host}:{port}/", headers=headers, redirect=False).status
     except HTTPError:
         raise RectbotError(f"the push proxy at {host}:{port} does not answer with TLS") from None
@@ -122,7 +135,9 @@ def push_would_arrive(subject: Subject) -> Verdict:
     try:
         with urllib3.PoolManager(ssl_context=target.tls, retries=False, timeout=TIMEOUT_SECONDS) as pool:
             status = pool.request("GET", base, headers=target.headers, redirect=False).status
-    except HTTPError:
+    except HTTPError as error:
+        if turned_away(error):
+            return fail(f"{base}: this host's address is not allowed", "'rectbot push' says how to mend it")
         return fail(f"{base} cannot be reached over trusted TLS", "'rectbot push' says why")
     reasons = {401: "the password is refused", 403: "this host's address is not allowed"}
     if status in reasons:

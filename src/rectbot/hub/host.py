@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from http import HTTPStatus
 
 import psutil
 from cryptography import x509
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from rectbot.push.trial import Trial
 from rectbot.settings import Settings, reachable
 
 TIMEOUT_SECONDS = 2.0
@@ -18,8 +20,10 @@ _LOOKS_ONLY.check_hostname = False
 _LOOKS_ONLY.verify_mode = ssl.CERT_NONE
 
 
-async def exposition(address: tuple[str, int], folder: str) -> bytes:
+async def exposition(address: tuple[str, int], folder: str, trial: Trial | None = None) -> bytes:
     """The text that Prometheus scrapes: the disk under `folder`, and the push proxy at `address` (host, port).
+
+    Whether the proxy takes pushes is told by a push; without `trial` it is told only if it is not so.
 
     The disk's metrics have the names that `rectbot push` gives to those of another host.
     """
@@ -27,19 +31,26 @@ async def exposition(address: tuple[str, int], folder: str) -> bytes:
     disk = psutil.disk_usage(folder)
     Gauge("rectbot_host_disk_total_bytes", "Size of the file system.", registry=registry).set(disk.total)
     Gauge("rectbot_host_disk_available_bytes", "Room for users' files.", registry=registry).set(disk.free)
-    expiry = await certificate_expiry(address)
-    up = Gauge("rectbot_push_proxy_up", "1 while the push proxy answers with TLS.", registry=registry)
-    up.set(expiry is not None)
+    expiry, status = await asyncio.gather(certificate_expiry(address), _push(trial, address))
+    if trial is not None or expiry is None:
+        up = Gauge(
+            "rectbot_push_proxy_up", "1 while a push by way of trial arrives through the proxy.", registry=registry
+        )
+        up.set(status == HTTPStatus.OK)
     if expiry is not None:
         name, text = "rectbot_push_certificate_expiry_timestamp_seconds", "When the push proxy's certificate ends."
         Gauge(name, text, registry=registry).set(expiry)
     return generate_latest(registry)
 
 
+async def _push(trial: Trial | None, address: tuple[str, int]) -> int | None:
+    return None if trial is None else await trial.push(*address)
+
+
 async def certificate_expiry(address: tuple[str, int]) -> float | None:
     """Unix time at which the certificate that a server shows ends; None when it shows none.
 
-    Nothing is sent beyond the handshake, so that the server's allowlist and log have nothing to do with it.
+    Nothing is sent beyond the handshake.
     """
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):

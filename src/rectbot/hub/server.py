@@ -17,6 +17,7 @@ from rectbot.failover.store import RedisLeaseStore, StoreUnavailable
 from rectbot.failover.wiring import failover_config, open_observer
 from rectbot.hub import host
 from rectbot.hub.exporter import exposition
+from rectbot.push.trial import trial_of
 from rectbot.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -29,6 +30,7 @@ class Hub:
         self._store = store
         self._config = failover_config(settings, observer=True)
         self._push_proxy = host.push_proxy_address(settings)
+        self._trial = trial_of(settings)
         self._folder = str(settings.rectbot_home)
         self._reachable: bool | None = None
 
@@ -40,7 +42,9 @@ class Hub:
         return app
 
     async def _metrics(self, _: web.Request) -> web.Response:
-        snapshot, around = await asyncio.gather(self._snapshot(), host.exposition(self._push_proxy, self._folder))
+        snapshot, around = await asyncio.gather(
+            self._snapshot(), host.exposition(self._push_proxy, self._folder, self._trial)
+        )
         body = exposition(snapshot, self._config) + around
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 

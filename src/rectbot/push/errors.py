@@ -25,7 +25,7 @@ EXIT_CODES: dict[PushExit, str] = {
     PushExit.REFUSED: "connection refused: nothing listens there",
     PushExit.TLS: "TLS failed: certificate untrusted, expired or for another name; or one side speaks no TLS",
     PushExit.UNAUTHORIZED: "401: wrong user or password",
-    PushExit.FORBIDDEN: "403: this host's address is not allowed",
+    PushExit.FORBIDDEN: "this host's address is not allowed, or 403: the job is one of the stack's own",
     PushExit.MALFORMED: "400: the Pushgateway rejects the metrics",
     PushExit.TOO_LARGE: "413: the body is too large",
     PushExit.TIMED_OUT: "no answer in time",

@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 
@@ -38,7 +39,7 @@ class Outage:
         self._job = job
         self._file: Path | None = None
         if settings.discord_alert_webhook_url is not None:
-            self._file = settings.rectbot_home / "var" / "push" / f"{job}.failures.json"
+            self._file = settings.rectbot_home / "var" / "push" / f"{quote(job, safe='')}.failures.json"
 
     def failed(self, error: RectbotError) -> None:
         """A push failed; the third in a row is told."""

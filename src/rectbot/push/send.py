@@ -22,8 +22,11 @@ from urllib3.exceptions import (
 
 from rectbot.push.errors import PushError, PushExit
 from rectbot.push.target import Target
+from rectbot.turned_away import turned_away
 
 TIMEOUT_SECONDS = 10
+_NOT_ALLOWED = "this host's address is not allowed; add it on the proxy's host with: rectbot init --allow ADDRESS"
+_OWN_JOB = "this job is the stack's own"  # as nginx.conf says it
 _TLS_EXPECTED = "plain HTTP request was sent to HTTPS port"  # nginx's words
 
 
@@ -51,6 +54,8 @@ def send(body: bytes, target: Target) -> None:
 
 def _explain_failure(error: HTTPError, target: Target) -> PushError:
     url = target.url.url
+    if target.tls is not None and turned_away(error):
+        return PushError(PushExit.FORBIDDEN, f"{url}: the connection is closed before TLS: {_NOT_ALLOWED}")
     if isinstance(error, SSLError):
         return PushError(PushExit.TLS, f"{url}: {_explain_tls(error, target)}")
     if isinstance(error, NameResolutionError | LocationParseError):
@@ -95,18 +100,17 @@ def _explain_answer(response: urllib3.BaseHTTPResponse, target: Target) -> PushE
         case 401:
             code, text = PushExit.UNAUTHORIZED, _explain_unauthorized(target)
         case 403:
-            code, text = (
-                PushExit.FORBIDDEN,
-                "this host's address is not allowed; add it on the proxy's host with: rectbot init --allow ADDRESS",
-            )
+            code, text = PushExit.FORBIDDEN, said if _OWN_JOB in said else _NOT_ALLOWED
         case 400 if target.tls is None and _TLS_EXPECTED in said:
             code, text = PushExit.TLS, "the server speaks TLS on this port; write https:// in PUSHGATEWAY_URL"
         case 400:
             code, text = PushExit.MALFORMED, f"not accepted: {said}"
         case 413:
-            code, text = PushExit.TOO_LARGE, "the body is too large for the push proxy (1 MB)"
+            code, text = PushExit.TOO_LARGE, "the body is too large for the push proxy (64 KiB)"
         case 404:
             code, text = PushExit.OTHER, "no push is taken there; PUSHGATEWAY_URL must end in /metrics/job/JOB"
+        case 429:
+            code, text = PushExit.OTHER, "too many requests from this host's address, perhaps with a wrong password"
         case 502 | 503 | 504:
             code, text = (
                 PushExit.OTHER,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import re
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import unquote
 
 from urllib3 import disable_warnings
 from urllib3.exceptions import InsecureRequestWarning, LocationParseError
@@ -17,7 +19,7 @@ from rectbot.hosts import is_loopback
 from rectbot.settings import Settings
 
 DEFAULT_USER = "prom"
-PATH = re.compile(r"(?P<base>.*)/metrics/job/(?P<job>[^/]+)(?P<labels>(/.*)?)")
+PATH = re.compile(r"(?P<base>.*)/metrics/job(?P<coded>@base64)?/(?P<job>[^/]+)(?P<labels>(/.*)?)")
 JOB = re.compile(r"[A-Za-z0-9_.:-]+")
 
 
@@ -74,10 +76,23 @@ def _address(text: str, job: str | None) -> tuple[Url, str]:
     if url.scheme not in {"http", "https"} or not url.host or path is None:
         raise ConfigError(f"PUSHGATEWAY_URL={text!r} is wrong; {example}")
     if job is None:
-        return url, path["job"]
+        return url, _decoded(path["job"]) if path["coded"] else unquote(path["job"])
     if not JOB.fullmatch(job):
         raise ConfigError(f"the job {job!r} may hold letters, digits and . _ : - only")
     return url._replace(path=f"{path['base']}/metrics/job/{job}{path['labels']}"), job
+
+
+def _decoded(text: str) -> str:
+    """The job of a path like /metrics/job@base64/c2hvcC9ib3Q: https://github.com/prometheus/pushgateway#url."""
+    job, digits = "", unquote(text).rstrip("=")
+    if re.fullmatch(r"[A-Za-z0-9_-]+", digits):
+        with suppress(ValueError):
+            job = base64.urlsafe_b64decode(digits + "=" * (-len(digits) % 4)).decode("ascii")
+    if not job.isprintable() or not job:
+        raise ConfigError(
+            f"PUSHGATEWAY_URL: after /metrics/job@base64/ stands no job in base64 for URLs: {text[:60]!r}"
+        )
+    return job
 
 
 def _tls(settings: Settings) -> ssl.SSLContext:

@@ -12,10 +12,10 @@ import yaml
 from rectbot.alerts.alertmanager import render_native
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
-from rectbot.stack import grafana, redis_users
+from rectbot.stack import grafana, proof, redis_users
 from rectbot.stack.components import alert_webhook
 from rectbot.stack.layout import Layout, write_private
-from rectbot.stack.servers import has_grafana
+from rectbot.stack.servers import NGINX_STREAM, has_grafana
 
 SCRAPED = ("prometheus", "pushgateway", "alertmanager", "hub", "loki")
 
@@ -70,14 +70,21 @@ def _nginx(settings: Settings, layout: Layout) -> None:
         "tls.key": layout.private_key,
     }.items():
         _link(folder / name, target)
+    user, password = settings.pushgateway_user or proof.PUSH_USER, settings.pushgateway_password
+    write_private(folder / "proof.conf", proof.render(user, password.get_secret_value() if password else ""))
     temporary = layout.folder("nginx", "temporary")
     servers = ("pushgateway", "loki")
     http = [f'map "" ${name} {{\n    default 127.0.0.1:{settings.port(name)};\n}}' for name in servers]
     for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"):
         http.append(f"{kind}_temp_path {_quoted(temporary / kind)};")
     write_private(engine / "http.conf", "\n".join(http) + "\n")
-    listen = f"listen {settings.push_proxy_bind}:{settings.port('push-proxy')} ssl;\n"
-    write_private(engine / "server.conf", listen)
+    inner = f"127.0.0.1:{settings.port('push-inner')}"
+    front = f"listen {settings.push_proxy_bind}:{settings.port('push-proxy')} so_keepalive=30s:10s:3;\n"
+    write_private(engine / "front.conf", f"{front}proxy_pass {inner};\n")
+    write_private(engine / "server.conf", f"listen {inner} ssl proxy_protocol;\n")
+    # Debian's nginx has `stream` as a module, upstream's has it built in.
+    module = f"load_module {NGINX_STREAM};\n" if NGINX_STREAM.exists() else ""
+    write_private(engine / "modules.conf", module)
 
 
 def _quoted(value: Path | str) -> str:

@@ -15,13 +15,21 @@ from dotenv import dotenv_values
 
 from rectbot.errors import RectbotError
 from rectbot.settings import parse_logins
-from rectbot.stack import redis_users
+from rectbot.stack import proof, redis_users
 from rectbot.stack.layout import Layout, read_text, write_private
 
 BOT_SITE = "oci"  # as docker-compose.monitoring.yml has it
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o444
-_HUB = ("REDIS_USER", "REDIS_PASSWORD", "DASHBOARD_ADMIN_PASSWORD", "DASHBOARD_VIEWER_PASSWORD", "CONSOLE_SECRET")
+_HUB = (
+    "REDIS_USER",
+    "REDIS_PASSWORD",
+    "PUSHGATEWAY_USER",
+    "PUSHGATEWAY_PASSWORD",
+    "DASHBOARD_ADMIN_PASSWORD",
+    "DASHBOARD_VIEWER_PASSWORD",
+    "CONSOLE_SECRET",
+)
 _GENERATED = "metabase-db-password"  # nothing but the two containers of the profile `bi` ever needs it
 
 
@@ -51,6 +59,9 @@ def _contents(layout: Layout) -> dict[str, str]:
         "discord-webhook-url": env.get("DISCORD_ALERT_WEBHOOK_URL", ""),
         "dashboard-admin-password": env.get("DASHBOARD_ADMIN_PASSWORD", ""),
         "push-htpasswd": read_text(layout.htpasswd, mend),
+        "push-proof.conf": proof.render(
+            env.get("PUSHGATEWAY_USER") or proof.PUSH_USER, env.get("PUSHGATEWAY_PASSWORD", "")
+        ),
         "tls.crt": read_text(layout.certificate, mend),
         "tls.key": read_text(layout.private_key, mend),
     }

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-import ssl
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 
-from rectbot.settings import Settings
+from rectbot.push.trial import JOB as TRIAL_JOB
+from rectbot.push.trial import trial_of
+from rectbot.settings import Settings, reachable
 from rectbot.stack.components import Component, site_settings
 from rectbot.stack.layout import Layout
 from rectbot.stack.link import split_address
@@ -52,7 +54,7 @@ async def check(
     if kind == "link":
         return await _redis_answers(component.address)
     if kind == "nginx":
-        return await _proxy_refuses(component.address, http, layout)
+        return await _takes_pushes(component.address, settings)
     return await http_ok(http, component.address + _READY_PATHS[kind])
 
 
@@ -90,7 +92,7 @@ async def push_times(http: aiohttp.ClientSession, pushgateway: str) -> dict[str,
             text = await answer.text()
     except (aiohttp.ClientError, TimeoutError, OSError):
         return {}
-    return {job: float(value) for job, value in _PUSH_TIME.findall(text)}
+    return {job: float(value) for job, value in _PUSH_TIME.findall(text) if job != TRIAL_JOB}
 
 
 async def _redis_answers(address: str) -> bool:
@@ -107,12 +109,9 @@ async def _redis_answers(address: str) -> bool:
         return False
 
 
-async def _proxy_refuses(address: str, http: aiohttp.ClientSession, layout: Layout) -> bool:
-    """True when the proxy shows our certificate and turns away whoever has no password."""
-    try:
-        context = ssl.create_default_context(cafile=str(layout.certificate))
-        context.check_hostname = False  # it may listen on an address that the certificate does not name
-        async with http.put(f"{address}/metrics/job/health", ssl=context) as answer:
-            return answer.status in (401, 403)
-    except (aiohttp.ClientError, TimeoutError, OSError):
-        return False
+async def _takes_pushes(address: str, settings: Settings) -> bool:
+    """True when the proxy lets a push with our password through; whether the Pushgateway takes it is its own affair."""
+    host, port = split_address(address.removeprefix("https://"))
+    trial = trial_of(settings)
+    status = None if trial is None else await trial.push(reachable(host), port)
+    return status == HTTPStatus.OK or (status is not None and status >= HTTPStatus.BAD_GATEWAY)

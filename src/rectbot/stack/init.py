@@ -13,8 +13,8 @@ from dotenv import dotenv_values
 from rectbot.errors import ConfigError
 from rectbot.stack import allowlist, certificate, container_secrets, redis_users
 from rectbot.stack.layout import Layout, read_text, write_private
+from rectbot.stack.proof import PUSH_USER
 
-PUSH_USER = "prom"
 _SECRET_BYTES = 24  # 192 bits: nothing that guesses gets there
 _BCRYPT_ROUNDS = 10  # about 50 ms for each push: nginx computes it in its event loop
 _GENERATED = {

@@ -17,10 +17,11 @@ from rectbot.push.target import target_of as push_target
 from rectbot.settings import Settings
 from rectbot.stack import certificate, redis_users
 from rectbot.stack.components import console_port, link_port, site_settings, uses_local_discord
-from rectbot.stack.init import PUSH_USER, admits
+from rectbot.stack.init import admits
 from rectbot.stack.layout import Layout, read_text
 from rectbot.stack.processes import port_holder
-from rectbot.stack.servers import DEBIAN_PACKAGES, find_server, has_grafana
+from rectbot.stack.proof import PUSH_USER
+from rectbot.stack.servers import DEBIAN_PACKAGES, STREAM_PACKAGE, find_server, has_grafana, has_nginx_stream
 
 MINIMUM_FREE_BYTES = 200 * 2**20  # Prometheus alone pre-allocates 128 MiB of head chunks
 
@@ -45,6 +46,7 @@ def ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
     for name in ("redis", "pushgateway", "prometheus", "alertmanager", "hub", "loki"):
         yield name, "127.0.0.1", settings.port(name)
     yield "nginx", settings.push_proxy_bind, settings.port("push-proxy")
+    yield "nginx", "127.0.0.1", settings.port("push-inner")
     if console_port(settings):
         yield "console", settings.console_bind, console_port(settings)
     if uses_local_discord(settings):
@@ -57,6 +59,8 @@ def ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
 
 def _check_packages(layout: Layout) -> None:
     missing = [package for binary, package in DEBIAN_PACKAGES.items() if find_server(binary) is None]
+    if not has_nginx_stream():
+        missing.append(STREAM_PACKAGE)
     if missing:
         raise ConfigError(f"missing Debian packages: {' '.join(missing)}; run 'make setup' in {layout.home}")
 

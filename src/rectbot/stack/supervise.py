@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import resource
 import shlex
 import subprocess
 import sys
@@ -66,12 +67,17 @@ def _configuration(layout: Layout, name: str, programs: Sequence[Program], *, au
         "pidfile": str(layout.folder("run") / f"{name}.pid"),
         "childlogdir": str(layout.folder("log")),
         "directory": str(layout.home),
-        "minfds": "256",
+        "minfds": str(_descriptors()),
     }
     sections = [_section("supervisord", head)]
     for order, program in enumerate(programs):
         sections.append(_program_section(layout, program, order, autostart=autostart))
     return "\n".join(sections)
+
+
+def _descriptors() -> int:
+    """What nginx may need when it is crowded; what it may have at most is the system's to say."""
+    return min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
 
 
 def _program_section(layout: Layout, program: Program, order: int, *, autostart: bool) -> str:

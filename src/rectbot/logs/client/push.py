@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionErro
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from rectbot.logs.client.target import PUSH_PATH, Target
+from rectbot.turned_away import turned_away
 
 TIMEOUT_SECONDS = 10.0
 _HEADERS = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
@@ -98,6 +99,8 @@ def said(response: urllib3.BaseHTTPResponse) -> str:
 def explain_failure(error: HTTPError) -> str:
     """One line for a request that got no answer."""
     cause = error.__cause__ or error.__context__
+    if turned_away(error):
+        return "closed before TLS; is this host's address allowed there (rectbot init --allow), and does it speak TLS?"
     if isinstance(error, SSLError):
         verify = error.args[0] if error.args else None
         if isinstance(verify, ssl.SSLCertVerificationError):
@@ -107,9 +110,8 @@ def explain_failure(error: HTTPError) -> str:
         return "the host's name is not found"
     if isinstance(error, HTTPTimeoutError) and not isinstance(error, NewConnectionError):
         return "no answer in time; is the host up, and the port open in its firewall?"
-    if isinstance(cause, OSError) and cause.strerror:
-        return f"the connection failed ({cause.strerror})"
-    return f"the connection failed ({error})"
+    reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else error
+    return f"the connection failed ({reason})"
 
 
 def _retry_after(value: str | None) -> float | None:
