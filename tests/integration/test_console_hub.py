@@ -2,80 +2,27 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from rectbot.settings import BASE_PORTS
-from servers import free_port
-
-
-@dataclass
-class Hub:
-    process: subprocess.Popen[bytes]
-    metrics: int
-    console: int
-    log: Path
-
-    def get(self, path: str, port: int | None = None) -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port or self.console}{path}") as answer:
-            return str(answer.read().decode())
-
-
-@contextmanager
-def hub(folder: Path, **settings: str) -> Iterator[Hub]:
-    """A hub whose Redis, Prometheus, Alertmanager and Loki are not there."""
-    offset, console = free_port() - BASE_PORTS["hub"], int(settings.get("CONSOLE_PORT") or free_port())
-    environment = {
-        "PATH": os.environ["PATH"],
-        "RECTBOT_HOME": str(folder),
-        "RECTBOT_PORT_OFFSET": str(offset),
-        "REDIS_PORT": str(free_port()),
-        "CONSOLE_PORT": str(console),
-        **{f"CONSOLE_{name}_URL": f"http://127.0.0.1:{free_port()}" for name in ("PROMETHEUS", "ALERTMANAGER", "LOKI")},
-    } | settings
-    log = folder / "log"
-    with log.open("wb") as file:
-        command = [sys.executable, "-m", "rectbot", "hub", "serve"]
-        process = subprocess.Popen(command, env=environment, cwd=folder, stdout=file, stderr=file)
-    found = Hub(process, BASE_PORTS["hub"] + offset, console, log)
-    try:
-        yield found
-    finally:
-        process.send_signal(signal.SIGTERM)
-        process.wait(timeout=10)
-    assert "Traceback" not in log.read_text()
-
-
-def _wait(hub: Hub, word: str) -> None:
-    deadline = time.monotonic() + 30
-    while word not in hub.log.read_text():
-        assert hub.process.poll() is None, hub.log.read_text()
-        assert time.monotonic() < deadline, hub.log.read_text()
-        time.sleep(0.05)
+from hubs import hub, wait
 
 
 def test_a_console_that_cannot_listen_leaves_the_metrics_alone(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with hub(tmp_path, CONSOLE_PORT=str(port)) as found:
-            _wait(found, f"no console: the console cannot listen on 127.0.0.1:{port} (Address already in use)")
+            wait(found, f"no console: the console cannot listen on 127.0.0.1:{port} (Address already in use)")
             assert "rectbot_redis_up 0.0" in found.get("/metrics", found.metrics)
 
 
 def test_a_console_without_a_password_for_its_login_does_not_start(tmp_path: Path) -> None:
     with hub(tmp_path, CONSOLE_BIND="0.0.0.0") as found:
-        _wait(found, "no console: the console needs a login here, and DASHBOARD_ADMIN_PASSWORD is not set")
+        wait(found, "no console: the console needs a login here, and DASHBOARD_ADMIN_PASSWORD is not set")
         assert "rectbot_redis_up 0.0" in found.get("/metrics", found.metrics)
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", found.console))
@@ -83,14 +30,14 @@ def test_a_console_without_a_password_for_its_login_does_not_start(tmp_path: Pat
 
 def test_without_a_console_its_toolkit_is_not_even_loaded(tmp_path: Path) -> None:
     with hub(tmp_path, CONSOLE_PORT="0") as found:
-        _wait(found, "serving metrics")
+        wait(found, "serving metrics")
         assert "rectbot_redis_up 0.0" in found.get("/metrics", found.metrics)
         assert "orjson" not in Path(f"/proc/{found.process.pid}/maps").read_text()
 
 
 def test_what_does_not_answer_is_named_with_what_to_do(tmp_path: Path) -> None:
     with hub(tmp_path) as found:
-        _wait(found, "serving the console")
+        wait(found, "serving the console")
         page = found.get("/")
         assert "Redis does not answer, so nobody can say who leads" in page
         assert "rectbot doctor" in page
@@ -106,13 +53,13 @@ def test_a_page_does_not_wait_for_what_hangs(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
         port = str(silent.getsockname()[1])
         with hub(tmp_path, REDIS_PORT=port, CONSOLE_PROMETHEUS_URL=f"http://127.0.0.1:{port}") as found:
-            _wait(found, "serving the console")
+            wait(found, "serving the console")
             assert "Redis does not answer, so nobody can say who leads" in found.get("/")
 
 
 def test_an_open_page_does_not_keep_the_hub_from_stopping(tmp_path: Path) -> None:
     with hub(tmp_path) as found:
-        _wait(found, "serving the console")
+        wait(found, "serving the console")
         with socket.create_connection(("127.0.0.1", found.console)) as client:
             client.sendall(
                 b"GET /_nicegui_ws/socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n"

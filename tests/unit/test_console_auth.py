@@ -8,7 +8,16 @@ import pytest
 from pydantic import SecretStr
 
 from rectbot.console.acts import Act, NotAllowed, carry_out
-from rectbot.console.auth import ATTEMPTS, SESSION_SECONDS, WINDOW_SECONDS, Auth, Role, Session, TooManyAttempts
+from rectbot.console.auth import (
+    ALL_ATTEMPTS,
+    ATTEMPTS,
+    SESSION_SECONDS,
+    WINDOW_SECONDS,
+    Auth,
+    Role,
+    Session,
+    TooManyAttempts,
+)
 from rectbot.console.desk import Desk
 from rectbot.errors import ConfigError
 from rectbot.settings import Settings
@@ -110,6 +119,43 @@ def test_wrong_passwords_are_counted_by_address_and_forgotten_after_a_while() ->
     assert auth.check("admin-password", "b") is Role.ADMIN
     clock.now += WINDOW_SECONDS
     assert auth.check("admin-password", "a") is Role.ADMIN
+
+
+@pytest.mark.parametrize(
+    "addresses",
+    [
+        ["127.0.0.1", "127.255.0.9", "::1", "::ffff:127.1.2.3"],
+        ["2001:db8::1", "2001:db8::ffff:2", "2001:db8:0:0:1::"],
+        ["192.0.2.1", "::ffff:192.0.2.1"],
+        ["fe80::1%eth0", "fe80::2%eth1"],
+    ],
+)
+def test_addresses_that_one_person_has_are_counted_as_one(addresses: list[str]) -> None:
+    auth = Auth(_settings(), Clock())
+    for number in range(ATTEMPTS):
+        assert auth.check("wrong", addresses[number % len(addresses)]) is None
+    for address in addresses:
+        with pytest.raises(TooManyAttempts):
+            auth.check("admin-password", address)
+
+
+def test_all_guesses_are_counted_together_and_keep_neither_this_host_nor_a_known_browser_out() -> None:
+    clock = Clock()
+    auth = Auth(_settings(), clock)
+    known = auth.remember()
+    for number in range(ALL_ATTEMPTS):
+        assert auth.check("wrong", f"2001:db8:{number:x}::1") is None
+    for browser in ("", "x", known[:-1], known + "x", Auth(_settings()).remember().swapcase()):
+        with pytest.raises(TooManyAttempts):
+            auth.check("admin-password", "192.0.2.1", browser)
+    assert auth.check("admin-password", "192.0.2.1", known) is Role.ADMIN
+    assert auth.check("admin-password", "127.0.0.1") is Role.ADMIN
+    for _ in range(ATTEMPTS):
+        assert auth.check("wrong", "192.0.2.1", known) is None
+    with pytest.raises(TooManyAttempts):
+        auth.check("admin-password", "192.0.2.7", known)
+    clock.now += WINDOW_SECONDS
+    assert auth.check("admin-password", "192.0.2.1") is Role.ADMIN
 
 
 async def test_an_act_is_refused_to_a_viewer_and_after_the_session_has_ended() -> None:

@@ -18,13 +18,16 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
+from itsdangerous import BadSignature, Signer
+
 from rectbot.errors import ConfigError
-from rectbot.hosts import is_loopback
+from rectbot.hosts import is_loopback, source
 from rectbot.settings import Settings
 
 SESSION_SECONDS = 12 * 3600  # without a visit
-ATTEMPTS, WINDOW_SECONDS = 5, 60.0  # wrong passwords from one address, and within which time
-_ADDRESSES_KEPT = 1_000
+ATTEMPTS, WINDOW_SECONDS = 5, 60.0  # wrong passwords from one source, and within which time
+ALL_ATTEMPTS = 60  # from all together
+_SOURCES_KEPT = 1_000
 
 
 class Role(StrEnum):
@@ -44,11 +47,33 @@ class Session:
 
 
 class TooManyAttempts(Exception):  # noqa: N818 - a state, not a fault
-    """Too many wrong passwords came from this address; `seconds` until it may try again."""
+    """Too many wrong passwords came from there; `seconds` until it may try again. `first`: nobody was told yet."""
 
-    def __init__(self, seconds: float) -> None:
+    def __init__(self, seconds: float, *, first: bool) -> None:
         super().__init__(f"try again in {seconds:.0f} s")
         self.seconds = seconds
+        self.first = first
+
+
+class _Tries:
+    """The wrong passwords from one source, of the last minute."""
+
+    def __init__(self, most: int) -> None:
+        self._wrong: deque[float] = deque(maxlen=most)
+        self._told = False
+
+    def wait(self, now: float) -> None:
+        """Raises TooManyAttempts where there were too many."""
+        while self._wrong and self._wrong[0] <= now - WINDOW_SECONDS:
+            self._wrong.popleft()
+        if len(self._wrong) == self._wrong.maxlen:
+            first, self._told = not self._told, True
+            raise TooManyAttempts(self._wrong[0] + WINDOW_SECONDS - now, first=first)
+        self._told = False
+
+    def add(self, now: float) -> None:
+        """One more."""
+        self._wrong.append(now)
 
 
 class Auth:
@@ -71,27 +96,47 @@ class Auth:
         words = "".join(f"{role}:{len(password)}:{password};" for role, password in self._passwords.items())
         self.key = hmac.new(secret.encode(), b"rectbot console session;" + words.encode(), hashlib.sha256).hexdigest()
         self._ended: dict[str, float] = {}
-        self._wrong: dict[str, deque[float]] = {}
+        self._tries: dict[str, _Tries] = {}
+        self._all_tries = _Tries(ALL_ATTEMPTS)
+        self._browsers = Signer(self.key, salt="a browser of the administrator's")
 
-    def check(self, password: str, address: str) -> Role | None:
-        """The role that a password opens, or None. Raises TooManyAttempts without having looked at the password."""
+    def check(self, password: str, address: str, browser: str = "") -> Role | None:
+        """The role that a password opens, or None. Raises TooManyAttempts without having looked at the password.
+
+        Guesses are counted by where they come from, and all together. `browser` is what `remember` gave to it: one
+        in which the administrator has logged in before has a count of its own, so that others' guesses do not keep
+        him out. https://owasp.org/www-community/Slow_Down_Online_Guessing_Attacks_with_Device_Cookies
+        """
         now = self._clock()
-        wrong = self._wrong.setdefault(address, deque(maxlen=ATTEMPTS))
-        while wrong and wrong[0] <= now - WINDOW_SECONDS:
-            wrong.popleft()
-        if len(wrong) == ATTEMPTS:
-            raise TooManyAttempts(wrong[0] + WINDOW_SECONDS - now)
+        known = self._known(browser)
+        place = known or source(address)
+        counts = [self._tries.setdefault(place, _Tries(ATTEMPTS))]
+        if not known and place != "loopback":  # whoever reaches this host itself is kept out by nobody elsewhere
+            counts.append(self._all_tries)
+        for count in counts:
+            count.wait(now)
         found = None
         for role, expected in self._passwords.items():  # all of them, so that the time says nothing
             if hmac.compare_digest(_digest(password), _digest(expected)):
                 found = role
-        if found is None:
-            wrong.append(now)
-        else:
-            del self._wrong[address]
-        while len(self._wrong) > _ADDRESSES_KEPT:
-            del self._wrong[next(iter(self._wrong))]
-        return found
+        if found is not None:
+            del self._tries[place]
+            return found
+        for count in counts:
+            count.add(now)
+        while len(self._tries) > _SOURCES_KEPT:
+            del self._tries[next(iter(self._tries))]
+        return None
+
+    def remember(self) -> str:
+        """What a browser in which the administrator has logged in keeps, beside its session."""
+        return self._browsers.sign(secrets.token_urlsafe(16)).decode()
+
+    def _known(self, browser: str) -> str:
+        try:
+            return f"browser {self._browsers.unsign(browser).decode()}"
+        except BadSignature:
+            return ""
 
     def open(self, role: Role) -> dict[str, Any]:
         """What the cookie of a new session holds."""
@@ -126,7 +171,7 @@ class Auth:
 
 
 def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode()).digest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).digest()
 
 
 def _login_required(settings: Settings) -> bool:

@@ -6,25 +6,53 @@ import asyncio
 import html
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
 
-from rectbot.console.auth import Auth, TooManyAttempts
+from rectbot.console.auth import Auth, Session, TooManyAttempts
 from rectbot.console.words import Words, choose
 
 log = logging.getLogger(__name__)
-_MAX_BODY_BYTES = 4_096
+_MAX_BODY_BYTES, _MAX_FIELDS = 4_096, 10
 _FOLDER = Path(__file__).with_name("static")
 _WRONG_SECONDS = 0.5  # a wrong password is answered no faster
+_BROWSER_SECONDS = 180 * 24 * 3600  # without a login
+ICON = (
+    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#2563eb'/>"
+    "<path d='M8 16h5l3-8 3 16 3-8h4' fill='none' stroke='#fff' stroke-width='2.5' stroke-linejoin='round'/></svg>"
+)
 
 
-def add_routes(app: FastAPI, auth: Auth) -> None:
-    """`/login`, `/logout`, and what is needed before a login."""
-    pages = _Login(auth)
+@dataclass(frozen=True)
+class Cookies:
+    """What this console's cookies are called, as cookies know no ports and stacks share a host; `https`: only there."""
+
+    port: int
+    https: bool
+
+    @property
+    def session(self) -> str:
+        return f"rectbot_console_{self.port}"
+
+    @property
+    def browser(self) -> str:
+        return f"rectbot_browser_{self.port}"
+
+    def remembering(self, value: str) -> bytes:
+        """The header that makes a browser known: see Auth.check."""
+        secure = "; secure" if self.https else ""
+        return f"{self.browser}={value}; path=/; max-age={_BROWSER_SECONDS}; httponly; samesite=strict{secure}".encode()
+
+
+def add_routes(app: FastAPI, auth: Auth, cookies: Cookies, on_leave: Callable[[Session], None]) -> None:
+    """`/login`, `/logout`, and what is needed before a login. `on_leave` is told of a session before it ends."""
+    pages = _Login(auth, cookies, on_leave)
     app.add_api_route("/healthz", _healthz)
+    app.add_api_route("/favicon.ico", _icon)
     app.add_api_route("/console.css", _file("console.css"))
     app.add_api_route("/console.js", _file("console.js"))
     app.add_api_route("/login", pages.form)
@@ -33,8 +61,8 @@ def add_routes(app: FastAPI, auth: Auth) -> None:
 
 
 class _Login:
-    def __init__(self, auth: Auth) -> None:
-        self._auth = auth
+    def __init__(self, auth: Auth, cookies: Cookies, on_leave: Callable[[Session], None]) -> None:
+        self._auth, self._cookies, self._on_leave = auth, cookies, on_leave
 
     async def form(self, request: Request) -> Response:
         target = _inside(request.query_params.get("next", ""))
@@ -45,12 +73,14 @@ class _Login:
     async def enter(self, request: Request) -> Response:
         words, fields = _words(request), await _fields(request)
         if fields is None:
-            return PlainTextResponse("too long\n", 413)
+            return PlainTextResponse("a login has two fields, and 4 KB at most\n", 413)
         target, address = _inside(fields.get("next", "")), request.client.host if request.client else ""
         try:
-            role = self._auth.check(fields.get("password", ""), address)
+            browser = request.cookies.get(self._cookies.browser, "")
+            role = self._auth.check(fields.get("password", ""), address, browser)
         except TooManyAttempts as error:
-            log.warning("console: %s: too many wrong passwords", address)
+            if error.first:  # once a minute is enough: whoever guesses could fill the log
+                log.warning("console: %s: too many wrong passwords", address)
             again = round(error.seconds) + 1
             return _page(words, target, words("login.wait", seconds=again), 429, {"Retry-After": str(again)})
         if role is None:
@@ -63,7 +93,8 @@ class _Login:
         return RedirectResponse(target, 303)
 
     async def leave(self, request: Request) -> Response:
-        if (session := self._auth.session(request.scope["session"])) is not None:
+        if (session := self._auth.session(request.scope["session"])) is not None and self._auth.required:
+            self._on_leave(session)
             self._auth.end(session)
         request.scope["session"].clear()
         return RedirectResponse("/login", 303)
@@ -71,6 +102,10 @@ class _Login:
 
 async def _healthz() -> Response:
     return PlainTextResponse("ok\n")
+
+
+async def _icon() -> Response:
+    return Response(ICON, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
 
 
 def _file(name: str) -> Callable[[], Awaitable[Response]]:
@@ -96,7 +131,11 @@ async def _fields(request: Request) -> dict[str, str] | None:
         body += chunk
         if len(body) > _MAX_BODY_BYTES:
             return None
-    return {name: values[-1] for name, values in parse_qs(body.decode(errors="replace")).items()}
+    try:
+        found = parse_qs(body.decode(errors="replace"), max_num_fields=_MAX_FIELDS)
+    except ValueError:
+        return None
+    return {name: values[-1] for name, values in found.items()}
 
 
 def _page(

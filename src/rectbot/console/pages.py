@@ -12,11 +12,6 @@ from rectbot.console.live_page import LivePage
 from rectbot.console.log_page import LogPage
 from rectbot.console.visit import Visit, frame
 
-ICON = (
-    "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#2563eb'/>"
-    "<path d='M8 16h5l3-8 3 16 3-8h4' fill='none' stroke='#fff' stroke-width='2.5' stroke-linejoin='round'/></svg>"
-)
-
 
 def add(desk: Desk, auth: Auth) -> None:
     """Registers the pages."""

@@ -14,19 +14,25 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 from nicegui import core, ui
+from starlette.exceptions import HTTPException
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
-from rectbot.console import login, pages
+from rectbot.console import clients, login, pages
 from rectbot.console.auth import SESSION_SECONDS, Auth
 from rectbot.console.desk import Desk
+from rectbot.console.doors import Doors
 from rectbot.console.guard import Guard
+from rectbot.console.sockets import Pipe, Sockets, quiet
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
+from rectbot.webguard import guard_of
 
 log = logging.getLogger(__name__)
+_MISSING = 404
 _STOP_SECONDS = 1  # open pages are cut off after this
-_MAX_CONNECTIONS = 200
 _MAX_MESSAGE_BYTES = 256 * 1024  # from a browser
 
 
@@ -43,8 +49,10 @@ async def console(settings: Settings, port: int) -> AsyncIterator[None]:
     auth = Auth(settings)
     listener = _listen(settings.console_bind, port)
     async with Desk.open(settings) as desk:
-        server = _Server(_config(application(settings, port, auth, desk)))
+        doors = Doors()
+        server = _Server(_config(application(settings, port, auth, desk, doors), doors))
         task = asyncio.create_task(server.serve(sockets=[listener]))
+        quiet()
         try:
             gc.collect()
             gc.freeze()  # what is there now stays; looking through it again and again would hold everything up
@@ -55,16 +63,17 @@ async def console(settings: Settings, port: int) -> AsyncIterator[None]:
             await task
 
 
-def application(settings: Settings, port: int, auth: Auth, desk: Desk) -> ASGIApp:
+def application(settings: Settings, port: int, auth: Auth, desk: Desk, doors: Doors) -> ASGIApp:
     """The whole application; there can be one in a process, as the toolkit is a singleton."""
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    login.add_routes(app, auth)
+    cookies = login.Cookies(port, (settings.console_url or "").startswith("https:"))
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    login.add_routes(app, auth, cookies, lambda session: clients.dismiss(session, auth))
     pages.add(desk, auth)
     core.app.config.socket_io_js_transports = ["websocket"]  # see Guard
     ui.run_with(
         app,
         title="rectbot",
-        favicon=pages.ICON,
+        favicon=login.ICON,
         dark=None,
         tailwind=False,  # our style is console.css; its compiler in the browser would cost half a second
         gzip_middleware_factory=None,  # a second of one core for each new visitor; on loopback it gains nothing
@@ -73,30 +82,45 @@ def application(settings: Settings, port: int, auth: Auth, desk: Desk) -> ASGIAp
         show_welcome_message=False,
         message_history_length=100,
     )
-    https = (settings.console_url or "").startswith("https:")
+    _explain_errors()
+    rule = guard_of(settings.console_url, dotless=False, pages=True)
     return SessionMiddleware(
-        Guard(app, auth, settings.console_url),
+        Guard(app, auth, Sockets(auth), doors, cookies=cookies, rule=rule),
         secret_key=auth.key,
-        session_cookie=f"rectbot_console_{port}",  # cookies know no ports, and stacks share a host
+        session_cookie=cookies.session,
         max_age=SESSION_SECONDS,
         same_site="strict",
-        https_only=https,
+        https_only=cookies.https,
     )
 
 
-def _config(app: Any) -> uvicorn.Config:
+def _explain_errors() -> None:
+    """In place of the toolkit's own: for a path that is not there it would make a page, and keep it for a minute."""
+
+    async def missing(_: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return PlainTextResponse(
+            "there is no such page\n" if error.status_code == _MISSING else f"{error.detail}\n", error.status_code
+        )
+
+    core.app.add_exception_handler(_MISSING, missing)
+    core.app.add_exception_handler(HTTPException, missing)
+
+
+def _config(app: Any, doors: Doors) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=doors.door,  # type: ignore[arg-type] # it is called as a class is
+        ws=Pipe,
         lifespan="on",
         access_log=False,
         log_config=None,
-        log_level="warning",
+        log_level="error",  # a visitor could fill the log with warnings of his own requests
         proxy_headers=False,  # anybody could name himself in them
         server_header=False,
         ws_max_size=_MAX_MESSAGE_BYTES,
         ws_per_message_deflate=False,
         timeout_graceful_shutdown=_STOP_SECONDS,
-        limit_concurrency=_MAX_CONNECTIONS,
     )
 
 

@@ -12,6 +12,7 @@ from nicegui import ui
 from nicegui.client import Client
 
 from rectbot.console.auth import Auth, Role, Session
+from rectbot.console.clients import make_room
 from rectbot.console.desk import Desk
 from rectbot.console.words import COOKIE, LANGUAGES, Words, choose
 
@@ -40,6 +41,7 @@ class Visit:
         """The guard has let the request through, so there is a session."""
         session = auth.session(request.scope["session"])
         assert session is not None
+        make_room(auth)
         words = choose(request.cookies, request.headers.get("accept-language", ""))
         return cls(desk, auth, session, words, request.cookies.get(THEME_COOKIE, ""), ui.context.client)
 
