@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
+import hashlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -167,6 +172,76 @@ def test_mistakes_are_one_line(arguments: tuple[str, ...], said: str, tmp_path: 
     assert errors.count("\n") == 1
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_glob_that_names_rotated_files_too_stores_every_line_once(number: int, loki: StandIn, tmp_path: Path) -> None:
+    """What the shell makes of bot.log*: old files are shipped, once, and rotating them ships nothing again."""
+    log, old, older = tmp_path / "bot.log", tmp_path / "bot.log.1", tmp_path / "bot.log.2.gz"
+    older.write_bytes(gzip.compress(b"line 0\nline 1\n"))
+    write(old, 2, 4)
+    write(log, 4, 6)
+    (tmp_path / "same.log").hardlink_to(log)
+    (tmp_path / "link.log").symlink_to(log)
+    names = ("bot.log", "bot.log.1", "bot.log.2.gz", "same.log", "link.log")
+    written = 6
+    for _ in range(3):
+        with shipping(tmp_path, loki.port, *names) as process:
+            until(lambda seen=written: len(loki.texts()) >= seen, "what is there")  # type: ignore[misc]
+            process.send_signal(number)
+            process.wait(30)
+            write(log, written, written + 2)
+            older.write_bytes(gzip.compress(old.read_bytes()))
+            log.replace(old)
+            write(log, written + 2, written + 4)
+            written += 4
+    with shipping(tmp_path, loki.port, *names):
+        until(lambda: len(loki.texts()) >= written, "the rest")
+        log.replace(old)
+        write(log, written, written + 1)
+        until(lambda: len(loki.texts()) > written, "one more")
+    assert sorted(loki.texts()) == sorted(lines(written + 1))
+
+
+def test_the_state_of_an_earlier_version_is_gone_on_with(loki: StandIn, tmp_path: Path) -> None:
+    log, old = tmp_path / "bot.log", tmp_path / "bot.log.1"
+    old.write_text("an old line\n")
+    os.utime(old, (1, 1))
+    write(log, 0, 10)
+    head = log.read_bytes()[:30]
+    known = {
+        "inode": log.stat().st_ino,
+        "offset": 35,
+        "head": hashlib.blake2b(head, digest_size=16).hexdigest(),
+        "head_size": len(head),
+    }
+    state = tmp_path / "state.json"
+    state.write_text(json.dumps({"files": {str(log): known}, "unsent": None}))
+    with shipping(tmp_path, loki.port, "bot.log", "--state", str(state)):
+        until(lambda: len(loki.texts()) == 5, "from where it was")
+        old.rename(tmp_path / "bot.log.2")
+        log.rename(old)
+        write(log, 10, 12)
+        until(lambda: len(loki.texts()) >= 7, "what comes")
+    assert loki.texts() == lines(12)[5:]
+
+
+def test_a_hole_costs_no_memory_and_is_no_line(loki: StandIn, tmp_path: Path) -> None:
+    """copytruncate, while the program goes on writing where it was: 1 GB of nothing, then lines."""
+    log = tmp_path / "bot.log"
+    write(log, 0, 1)
+    with shipping(tmp_path, loki.port, "bot.log") as process:
+        until(loki.texts, "the first line")
+        shutil.copy(log, tmp_path / "bot.log.1")
+        with log.open("r+b") as file:
+            file.truncate(0)
+            file.seek(10**9)
+            file.write(b"line 1\nline 2\n")
+        until(lambda: len(loki.texts()) >= 3, "the real ones")
+        peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{process.pid}/status").read_text())
+        assert peak is not None
+        assert int(peak[1]) < 150_000
+    assert loki.texts() == lines(3)
+
+
 def test_two_shippers_do_not_share_a_state(loki: StandIn, tmp_path: Path) -> None:
     write(tmp_path / "bot.log", 0, 1)
     with shipping(tmp_path, loki.port, "bot.log"):
@@ -176,6 +251,11 @@ def test_two_shippers_do_not_share_a_state(loki: StandIn, tmp_path: Path) -> Non
 
 
 NOW = 1_795_413_600 * 10**9
+# discord.utils._ColourFormatter; without a zone, so the host's
+DISCORD_PY = (
+    f"\x1b[30;1m{datetime.fromtimestamp(NOW // 10**9 - 1):%Y-%m-%d %H:%M:%S}\x1b[0m "
+    "\x1b[34;1m{}\x1b[0m \x1b[35mdiscord.client\x1b[0m logging in using static token"
+)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +278,16 @@ NOW = 1_795_413_600 * 10**9
         ("2026-13-45 99:99:99 x", None, NOW),
         ('ts=1 level="error" msg=x', "error", NOW),
         ("no ERRORS here", None, NOW),
+        ("\x1b[31mERROR\x1b[0m boom", "error", NOW),
+        ("\x1b[1;38;2;255;0;0mWARNING\x1b[m boom", "warn", NOW),
+        ("[31mERROR[0m: a pager took the escape away", "error", NOW),
+        ("#033[31mERROR#033[0m as rsyslog writes it", "error", NOW),
+        ("\x9b33mWARN \x9b0m in one byte", "warn", NOW),
+        ("\x1b[36mlevel\x1b[0m=\x1b[31mfatal\x1b[0m msg=x", "critical", NOW),
+        ('{"level":"\\u001b[31merror\\u001b[39m","message":"winston"}', "error", NOW),
+        (DISCORD_PY.format("INFO    "), "info", NOW - 10**9),
+        (DISCORD_PY.format("CRITICAL"), "critical", NOW - 10**9),
+        ("\x1b[2m2026-11-23T05:59:59Z\x1b[0m \x1b[32m INFO\x1b[0m tracing", "info", NOW - 10**9),
         ("", None, NOW),
     ],
 )

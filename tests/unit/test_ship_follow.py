@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from rectbot.logs.ship.follow import MAX_LINE_BYTES, Follower, Position
+from rectbot.logs.ship.follow import Follower
+from rectbot.logs.ship.generations import MAX_LINE_BYTES, Library, Position
 
 
 class Log:
@@ -67,7 +68,7 @@ def drain(follower: Follower, limit: int = 100_000) -> list[bytes]:
 def restarted(follower: Follower) -> Follower:
     """A new process that knows only what was saved."""
     follower.close()
-    return Follower(follower.path, Position.load(json.loads(json.dumps(follower.position.save()))))
+    return Follower(follower.path, Library.load(json.loads(json.dumps(follower._library.save()))))
 
 
 def test_lines_come_as_they_are_written(log: Log) -> None:
@@ -101,8 +102,8 @@ def test_old_lines_may_be_left_out(log: Log) -> None:
     log.write(5)
     with log.path.open("ab") as file:
         file.write(b"half")
-    follower = Follower(log.path)
-    follower.skip()
+    follower = Follower(log.path, new_only=True)
+    follower.start()
     with log.path.open("ab") as file:
         file.write(b" and whole\n")
     assert drain(follower) == [b"half and whole"]
@@ -167,10 +168,9 @@ def test_a_new_file_with_the_number_of_the_old_one_is_not_taken_for_it(log: Log)
     follower = Follower(log.path)
     drain(follower)
     follower.close()
-    same = Position.load(follower.position.save())
     other = b"another file that is longer than the first one was, and has its inode"
     log.path.write_bytes(other + b"\n")
-    assert drain(Follower(log.path, same)) == [other]
+    assert drain(restarted(follower)) == [other]
 
 
 def test_a_file_that_is_gone_is_told(log: Log) -> None:

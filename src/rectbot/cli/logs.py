@@ -78,9 +78,9 @@ def logs_query(colour: bool | None, **options: Any) -> None:
 def logs_ship(files: tuple[Path, ...], labels: tuple[str, ...], **options: Any) -> None:
     """Ship the lines of FILES to LOKI_URL, as they come, for bots in any language.
 
-    Rotation (renamed or copied files) and truncation are followed. After a restart it goes on where it was: the file
-    --state remembers. While Loki is away nothing is read, and nothing is lost while the files are there. The labels
-    are job, site (SITE_ID), filename, and level, where a line tells its own.
+    Rotation under any name, by renaming, copying or compressing, is followed, and so is truncation. After a restart it
+    goes on where it was: the file --state remembers. While Loki is away nothing is read, and nothing is lost while the
+    files are there. The labels are job, site (SITE_ID), filename, and level, where a line tells its own.
     """
     from rectbot.logs.ship.files import Options, parse_labels, ship_files
 

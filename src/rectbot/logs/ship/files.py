@@ -5,6 +5,7 @@ The files themselves are the buffer: while Loki is away nothing more is read.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
@@ -12,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from rectbot.logs.client.push import Fate, PushClient
 from rectbot.logs.client.target import target_of
 from rectbot.logs.ship.backoff import Backoff
 from rectbot.logs.ship.batch import Clock, Line, encode
-from rectbot.logs.ship.follow import Follower, Position
+from rectbot.logs.ship.follow import Follower
 from rectbot.logs.ship.guess import guess
 from rectbot.logs.ship.state import State
 from rectbot.settings import Settings
@@ -77,7 +77,7 @@ def parse_labels(words: Sequence[str]) -> dict[str, str]:
     return labels
 
 
-@contextmanager
+@contextlib.contextmanager
 def _stop_on_signals() -> Iterator[threading.Event]:
     stop = threading.Event()
     numbers = (signal.SIGTERM, signal.SIGINT)
@@ -108,12 +108,12 @@ class _Courier:
         self._clock = Clock()
         self._trouble: dict[str, str] = {}
         self._files: deque[Follower] = deque()
+        given = frozenset(path.absolute() for path in paths)
         for path in dict.fromkeys(path.absolute() for path in paths):
-            known = state.positions.get(str(path))
-            follower = Follower(path, known)
-            if options.new_only and known is None:
-                follower.skip()
-            self._files.append(follower)
+            self._files.append(Follower(path, state.library, given, new_only=options.new_only))
+        for file in self._files:  # all, before anything is read: of one file that has two names each must know
+            with contextlib.suppress(OSError):
+                file.start()
 
     def run(self) -> None:
         """Until told to stop, or with `once` until the files end."""
@@ -126,15 +126,12 @@ class _Courier:
                 return
             if lines:
                 body = encode(lines)
-                self._state.save(self._positions(), body)
+                self._state.save(body)
                 self._deliver(body)
             full = sum(len(line.text) for line in lines) >= BATCH_BYTES // 2
             if not full and not self._once:
                 pause = BATCH_SECONDS if lines else POLL_SECONDS
                 self._stop.wait(max(0.0, began + pause - time.monotonic()))
-
-    def _positions(self) -> dict[str, Position]:
-        return {str(file.path): file.position for file in self._files}
 
     def _read(self) -> list[Line]:
         """Up to a batch; the next one begins with the file after the last."""
@@ -154,7 +151,7 @@ class _Courier:
         name = str(file.path)
         try:
             lines = file.read(limit)
-            trouble = "" if file.position.inode else f"{name}: is not there yet"
+            trouble = f"{name}: is not there yet" if file.absent else ""
         except OSError as error:
             lines, trouble = [], f"{name}: cannot be read ({error.strerror}); make it readable for this user"
         if file.lost:
@@ -193,4 +190,4 @@ class _Courier:
             self._say(f"a batch was refused for good: {answer.reason}")
         elif failing:
             self._say("lines are shipped again")
-        self._state.save({}, None)
+        self._state.save(None)

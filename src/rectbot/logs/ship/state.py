@@ -10,11 +10,10 @@ import base64
 import fcntl
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
 
 from rectbot.errors import ConfigError, RectbotError
-from rectbot.logs.ship.follow import Position
+from rectbot.logs.ship.generations import Library
 
 
 class State:
@@ -22,7 +21,7 @@ class State:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.positions: dict[str, Position] = {}
+        self.library = Library()
         self.unsent: bytes | None = None
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -37,21 +36,20 @@ class State:
     def _load(self) -> None:
         try:
             saved = json.loads(self._path.read_bytes())
-            self.positions = {name: Position.load(position) for name, position in saved["files"].items()}
+            self.library = Library.load(saved)
             self.unsent = base64.b64decode(saved["unsent"]) if saved["unsent"] else None
         except FileNotFoundError:
             pass
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             raise ConfigError(
                 f"{self._path}: is not a state of 'rectbot logs ship'; remove it to begin anew, or correct --state"
             ) from None
 
-    def save(self, positions: Mapping[str, Position], unsent: bytes | None) -> None:
-        """Replaces the file, and has it on disk when this returns. Files that are not named keep their position."""
-        self.positions.update(positions)
+    def save(self, unsent: bytes | None) -> None:
+        """Replaces the file with what the library knows now, and has it on disk when this returns."""
         self.unsent = unsent
-        files = {name: position.save() for name, position in self.positions.items()}
-        text = json.dumps({"files": files, "unsent": base64.b64encode(unsent).decode() if unsent else None})
+        known = self.library.save()
+        text = json.dumps({**known, "unsent": base64.b64encode(unsent).decode() if unsent else None})
         temporary = self._path.with_name(f"{self._path.name}.new")
         try:
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
