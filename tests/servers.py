@@ -39,22 +39,26 @@ class RedisServer:
     more: str = ""  # further lines of redis.conf
     process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def launch(self) -> None:
+        """Starts it, and does not wait for it."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = self.folder / "redis.log"
         config = self.folder / "redis.conf"
         config.write_text(
             f"port {self.port}\nbind {self.host}\nrequirepass {self.password}\ndir {self.folder}\nsave ''\n"
-            f"appendonly {'yes' if self.persistent else 'no'}\nappendfsync always\nlogfile {log}\n"
+            f"appendonly {'yes' if self.persistent else 'no'}\nappendfsync always\nlogfile {self.log}\n"
             f"{self.more}"
         )
         self.process = subprocess.Popen(["redis-server", str(config)])
+
+    def start(self) -> None:
+        self.launch()
         deadline = time.monotonic() + 10
         while True:
             with contextlib.suppress(OSError, AssertionError):
                 assert self.command("PING") == b"+PONG\r\n"
                 return
-            assert self.process.poll() is None, f"redis-server ended: {log.read_text()[-500:]}"
+            assert self.process is not None
+            assert self.process.poll() is None, f"redis-server ended: {self.log.read_text()[-500:]}"
             assert time.monotonic() < deadline, "redis-server did not answer within 10 s"
             time.sleep(0.01)
 
@@ -65,6 +69,10 @@ class RedisServer:
             answers = link.makefile("rb")
             assert answers.readline() == b"+OK\r\n"
             return answers.readline()
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "redis.log"
 
     def signal(self, number: int) -> None:
         assert self.process is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 
 
 def is_loopback(host: str) -> bool:
@@ -27,3 +28,26 @@ def source(host: str) -> str:
     if address.is_loopback:
         return "loopback"
     return str(ipaddress.ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
+
+
+def host_alone(text: str) -> str:
+    """A name or an address, without the brackets that a URL puts around one of IPv6.
+
+    Raises ValueError that says what else it is.
+    """
+    bare = text.removeprefix("[").removesuffix("]") if text.startswith("[") and text.endswith("]") else text
+    try:
+        ipaddress.ip_address(bare.partition("%")[0])
+    except ValueError:
+        pass
+    else:
+        return bare
+    if "://" in text:
+        raise ValueError("a URL is no host")
+    if text.startswith("/"):
+        raise ValueError("a path is no host")
+    if re.fullmatch(r"[^:/@]+:\d*|\[.*\]:\d*", text):
+        raise ValueError("the port must stand by itself")
+    if not re.fullmatch(r"[\w.-]{1,253}", text):
+        raise ValueError("a name or an address is wanted")
+    return text

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from rectbot.errors import ConfigError
+from rectbot.hosts import host_alone
 
 BASE_PORTS = {
     "push-proxy": 9443,
@@ -66,6 +67,15 @@ class FailoverSettings(BaseSettings):
     stop_timeout_ms: int | None = Field(default=None, ge=1)
     leader_lock_key: str = "rectbot:leader"
     hb_prefix: str = "rectbot:hb:"
+
+    @field_validator("redis_host")
+    @classmethod
+    def _check_host(cls, value: str) -> str:
+        try:
+            return host_alone(value)
+        except ValueError as error:
+            hint = "write a name or an address; its port into REDIS_PORT, a URL into REDIS_URL"
+            raise ValueError(f"{error}: {hint}") from None
 
     @field_validator("failover_priority", mode="before")
     @classmethod
@@ -292,7 +302,8 @@ def _explain(error: ValidationError, env_file: Path, lines: dict[str, int]) -> s
     in_file = name in lines and name not in os.environ
     where = f"{env_file}:{lines[name]}" if in_file else "environment"
     secret = any(word in name for word in ("PASSWORD", "TOKEN", "URL"))
-    shown = "" if secret else f"={str(first.get('input'))[:60]!r}"
+    given = str(first.get("input"))
+    shown = "" if secret or "@" in given else f"={given[:60]!r}"
     return f"{where}: {name}{shown} is wrong: {_wanted(name, first)}; see .env.example"
 
 

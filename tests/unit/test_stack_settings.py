@@ -164,3 +164,32 @@ def test_a_lonely_bot_with_settings_of_its_own_simply_runs(tmp_path: Path, monke
     _with_env(tmp_path, "DISCORD_BOT_TOKEN=x\nMY_CACHE=redis://elsewhere\nMYSQL_FAILOVER_HOST=b\nSITE_ID=\n")
     monkeypatch.setenv("REDIS_HOST", "")
     assert not wants_failover(load_settings(rectbot_home=tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("host", "word"),
+    [
+        ("redis://:s3cret@h", "a URL is no host: write a name or an address; its port into REDIS_PORT, a URL into"),
+        ("h:6380", "the port must stand by itself"),
+        ("[::1]:6380", "the port must stand by itself"),
+        ("/run/redis.sock", "a path is no host"),
+        ("two words", "a name or an address is wanted"),
+        ("user:s3cret@h", "a name or an address is wanted"),
+        ("[::1", "a name or an address is wanted"),
+    ],
+)
+def test_a_redis_host_that_is_none_is_named_with_its_line(host: str, word: str, tmp_path: Path) -> None:
+    _with_env(tmp_path, f"\nREDIS_HOST={host}\n")
+    with pytest.raises(ConfigError, match=r"\.env:2: REDIS_HOST") as caught:
+        load_settings(rectbot_home=tmp_path)
+    assert word in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("[::1]", "::1"), ("::1", "::1"), ("fe80::1%lo", "fe80::1%lo"), ("a-b.example.", "a-b.example.")],
+)
+def test_a_redis_host_may_have_the_brackets_of_a_url(written: str, meant: str, tmp_path: Path) -> None:
+    _with_env(tmp_path, f"REDIS_HOST={written}\n")
+    assert load_settings(rectbot_home=tmp_path).redis_host == meant

@@ -15,6 +15,7 @@ from urllib3.util import Url, parse_url
 
 from rectbot.alerts.text import messages
 from rectbot.errors import ConfigError, RectbotError
+from rectbot.pool import Pool
 from rectbot.settings import Settings
 
 GIVE_UP_AFTER_SECONDS = 60.0
@@ -49,7 +50,7 @@ def send_alert(text: str, settings: Settings, *, give_up_after: float = GIVE_UP_
     if not parts:
         raise ConfigError("there is nothing to send: the text is empty")
     deadline = time.monotonic() + give_up_after
-    with urllib3.PoolManager() as pool:
+    with Pool() as pool:
         for part in parts:
             _deliver(pool, url, part, deadline)
 

@@ -16,6 +16,7 @@ from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Verdict, fail, ok, warn
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.hub.host import push_proxy_address
+from rectbot.pool import Pool
 from rectbot.push.send import TIMEOUT_SECONDS
 from rectbot.push.target import target_of
 from rectbot.stack import certificate
@@ -94,7 +95,7 @@ def _ask(subject: Subject, password: str | None) -> int:
         headers["Authorization"] = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
     urllib3.disable_warnings(InsecureRequestWarning)
     try:
-        with urllib3.PoolManager(ssl_context=context, retries=False, timeout=5) as pool:
+        with Pool(ssl_context=context, retries=False, timeout=5) as pool:
             return pool.request("GET", f"https://{host}:{port}/", headers=headers, redirect=False).status
     except HTTPError:
         raise RectbotError(f"the push proxy at {host}:{port} does not answer with TLS") from None
@@ -133,7 +134,7 @@ def push_would_arrive(subject: Subject) -> Verdict:
         return fail("PUSHGATEWAY_URL is not https: the password goes in the clear", "write https://")
     base = target.url._replace(path="/").url
     try:
-        with urllib3.PoolManager(ssl_context=target.tls, retries=False, timeout=TIMEOUT_SECONDS) as pool:
+        with Pool(ssl_context=target.tls, retries=False, timeout=TIMEOUT_SECONDS) as pool:
             status = pool.request("GET", base, headers=target.headers, redirect=False).status
     except HTTPError as error:
         if turned_away(error):

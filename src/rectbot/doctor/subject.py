@@ -21,6 +21,7 @@ from rectbot.errors import RectbotError
 from rectbot.failover.endpoint import Endpoint
 from rectbot.failover.resp import Connection, Disconnected, ServerError
 from rectbot.failover.wiring import open_observer
+from rectbot.pool import Pool
 from rectbot.settings import BASE_PORTS, Settings, reachable
 from rectbot.stack.components import console_port
 from rectbot.stack.layout import Layout
@@ -56,9 +57,7 @@ class Subject:
     layout: Layout
     engine: Engine
     containers: dict[str, Container] = field(default_factory=dict)
-    http: urllib3.PoolManager = field(
-        default_factory=lambda: urllib3.PoolManager(retries=False, timeout=urllib3.Timeout(total=TIMEOUT_SECONDS))
-    )
+    http: Pool = field(default_factory=lambda: Pool(retries=False, timeout=urllib3.Timeout(total=TIMEOUT_SECONDS)))
 
     @classmethod
     def of(cls, settings: Settings) -> Subject:

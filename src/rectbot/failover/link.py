@@ -12,7 +12,7 @@ from typing import Any
 
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.endpoint import Endpoint
-from rectbot.failover.resp import Connection, ServerError
+from rectbot.failover.resp import OPEN_SECONDS, Connection, ServerError
 from rectbot.failover.sentinel import Sentinels
 from rectbot.failover.watch import Watch
 
@@ -61,7 +61,8 @@ class Link:
         """Runs a script whose effect ends with the caller's patience."""
         async with self._turn:
             server, term = await self._find()
-            connection = await self._open(server)
+            left_s = (give_up_at - boottime_ms()) / 1000
+            connection = await self._open(server, min(OPEN_SECONDS, 0.9 * left_s))
             number = self._watch.number()
             while True:
                 sent_at = boottime_ms()
@@ -75,13 +76,13 @@ class Link:
                     return dict(answer)
                 # Our answer is here, so we were in time: it is the server's clock that was set. Now we know it anew.
 
-    async def _open(self, server: Endpoint) -> Connection:
+    async def _open(self, server: Endpoint, seconds: float = OPEN_SECONDS) -> Connection:
         if self._connection is not None and not self._connection.closed and server == self._server:
             return self._connection
         if self._connection is not None:
             self._connection.abort()
         self._server = server
-        self._connection = await Connection.open(server)
+        self._connection = await Connection.open(server, seconds)
         sent_at = boottime_ms()
         seconds, micros = await self._connection.call("TIME")
         self._ahead = int(seconds) * 1000 + int(micros) // 1000 - sent_at
@@ -98,7 +99,7 @@ async def _eval(connection: Connection, script: Script, keys: list[str], *argume
     try:
         return await connection.call("EVALSHA", script.sha, len(keys), *keys, *arguments)
     except ServerError as error:
-        if not str(error).startswith("NOSCRIPT"):
+        if not error.said.startswith("NOSCRIPT"):
             raise
         return await connection.call("EVAL", script.source, len(keys), *keys, *arguments)
 

@@ -10,51 +10,93 @@ Source: https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2)
 from __future__ import annotations
 
 import asyncio
-import os
+import ssl
 from typing import Any
 
+from rectbot.dial import dial_soon
 from rectbot.errors import ConfigError
+from rectbot.failover import reasons
 from rectbot.failover.endpoint import Endpoint
 
+OPEN_SECONDS = 4.0  # less than the patience of everybody who waits for a connection, so that they hear the reason
+_EXPECTED = "NOSCRIPT"  # the one error that is no reason to leave a server
 _REFUSED_PASSWORD = ("WRONGPASS", "NOAUTH", "NOPERM", "ERR AUTH", "ERR Client sent AUTH", "ERR invalid password")
+_LONGEST = 16 * 2**20  # bytes of a word, elements of an array
 
 
 class Disconnected(Exception):  # noqa: N818 (a state)
-    """Redis cannot be reached, or hung up."""
+    """Redis cannot be reached, hung up, or is something else. The text says where, and what to mend."""
 
 
 class ServerError(Exception):
-    """Redis answered with an error."""
+    """Redis answered with an error. The text says where, and what to mend; `said` is Redis's own."""
+
+    def __init__(self, said: str, explained: str) -> None:
+        super().__init__(explained)
+        self.said = said
+
+
+class _Garbage(Exception):  # noqa: N818 (what it is)
+    """An answer that no Redis gives; its first bytes."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__(answer)
+        self.answer = answer
 
 
 class Connection:
-    """One connection, for one caller at a time."""
+    """One connection, for one caller at a time.
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    It is closed when an answer is due and nobody waits for it any more, and after every error of the server but
+    NOSCRIPT: a replica, or one that is ill, must not be kept when its name leads to another server by now.
+    """
+
+    def __init__(self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._endpoint = endpoint
         self._reader = reader
         self._writer = writer
+        self._spoken = False  # whether it has ever answered
 
     @classmethod
-    async def open(cls, endpoint: Endpoint) -> Connection:
-        """Connects and logs in. Raises Disconnected, or ConfigError when the login is refused."""
+    async def open(cls, endpoint: Endpoint, seconds: float = OPEN_SECONDS) -> Connection:
+        """Looks the name up, connects and logs in, within `seconds`.
+
+        Raises Disconnected that says how far it came, or ConfigError when the login is refused. Give it less time than
+        you have, so that you hear why.
+        """
+        stage = ["connect"]
         try:
-            if endpoint.path:
-                reader, writer = await asyncio.open_unix_connection(endpoint.path)
-            else:
-                reader, writer = await asyncio.open_connection(
-                    endpoint.host, endpoint.port, ssl=_tls_context(endpoint) if endpoint.tls else None
-                )
-        except OSError as error:
-            raise Disconnected(f"Redis at {endpoint}: {_reason(error)}") from None
-        connection = cls(reader, writer)
-        try:
-            await connection._log_in(endpoint)
-        except BaseException:
-            connection.abort()
-            raise
+            async with asyncio.timeout(seconds):
+                connection = await cls._connect(endpoint, stage, seconds)
+                try:
+                    await connection._log_in()
+                except BaseException:
+                    connection.abort()
+                    raise
+        except TimeoutError:
+            raise Disconnected(reasons.of_silence(stage[-1], endpoint, seconds)) from None
         return connection
 
-    async def _log_in(self, endpoint: Endpoint) -> None:
+    @classmethod
+    async def _connect(cls, endpoint: Endpoint, stage: list[str], seconds: float) -> Connection:
+        context = _tls_context(endpoint) if endpoint.tls else None
+        try:
+            if endpoint.path:
+                return cls(endpoint, *await asyncio.open_unix_connection(endpoint.path))
+            sock = await dial_soon(endpoint.host, endpoint.port, 0.9 * seconds)  # to hear why
+        except OSError as error:
+            raise Disconnected(reasons.of_connecting(error, endpoint, seconds)) from None
+        stage.append("login" if context is None else "tls")
+        try:
+            name = endpoint.host if context is not None else None
+            streams = await asyncio.open_connection(sock=sock, ssl=context, server_hostname=name)
+        except OSError as error:  # asyncio has closed the socket
+            raise Disconnected(reasons.of_tls(error, endpoint)) from None
+        stage.append("login")
+        return cls(endpoint, *streams)
+
+    async def _log_in(self) -> None:
+        endpoint = self._endpoint
         try:
             if endpoint.password:
                 user = (endpoint.username,) if endpoint.username else ()
@@ -62,10 +104,9 @@ class Connection:
             if endpoint.db is not None:
                 await self.call("SELECT", endpoint.db)
         except ServerError as error:
-            if str(error).startswith(_REFUSED_PASSWORD):
-                names = "REDIS_PASSWORD or REDIS_USER" if endpoint.username else "REDIS_PASSWORD"
-                raise ConfigError(f"Redis at {endpoint} refuses the login: correct {names}") from None
-            if "DB index" in str(error):
+            if error.said.startswith(_REFUSED_PASSWORD):
+                raise ConfigError(f"{reasons.name(endpoint)} {_refusal(error.said, endpoint)}") from None
+            if "DB index" in error.said:
                 raise ConfigError(f"Redis at {endpoint} has no database {endpoint.db}: correct REDIS_DB") from None
             raise
 
@@ -85,33 +126,54 @@ class Connection:
 
     async def receive(self) -> Any:
         try:
-            return await self._read()
-        except ServerError:
+            answer = await self._read()
+        except ServerError as error:
+            if not error.said.startswith(_EXPECTED):
+                self.abort()
             raise
-        except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
+        except _Garbage as error:
             self.abort()
-            raise Disconnected(_reason(error)) from None
+            raise Disconnected(reasons.of_garbage(error.answer, self._endpoint)) from None
+        except (OSError, EOFError, asyncio.LimitOverrunError) as error:
+            self.abort()
+            raise Disconnected(reasons.of_hanging_up(error, self._endpoint, at_once=not self._spoken)) from None
         except BaseException:
             self.abort()
             raise
+        self._spoken = True
+        return answer
 
     async def _read(self) -> Any:
-        line = await self._reader.readuntil(b"\r\n")
-        kind, rest = line[:1], line[1:-2]
+        kind = await self._reader.readexactly(1)
+        if kind not in b"+-:$*":
+            raise await self._garbage(kind)
+        line = (await self._reader.readuntil(b"\r\n"))[:-2]
         if kind == b"+":
-            return rest
+            return line
         if kind == b"-":
-            raise ServerError(rest.decode(errors="replace"))
-        number = int(rest)
+            said = line.decode(errors="replace")
+            raise ServerError(said, reasons.of_server(said, self._endpoint))
+        try:
+            number = int(line)
+        except ValueError:
+            raise _Garbage(kind + line) from None
         if kind == b":":
             return number
         if number < 0:
             return None
+        if number > _LONGEST:
+            raise _Garbage(kind + line)
         if kind == b"$":
             return (await self._reader.readexactly(number + 2))[:-2]
-        if kind == b"*":
-            return [await self._read() for _ in range(number)]
-        raise ValueError(f"not Redis: it answered {line[:20]!r}")
+        return [await self._read() for _ in range(number)]
+
+    async def _garbage(self, first: bytes) -> _Garbage:
+        """With as much as has come, to tell what it is."""
+        try:
+            async with asyncio.timeout(0.2):
+                return _Garbage(first + await self._reader.read(60))
+        except (TimeoutError, OSError):
+            return _Garbage(first)
 
     @property
     def closed(self) -> bool:
@@ -122,19 +184,20 @@ class Connection:
         self._writer.transport.abort()
 
 
-def _tls_context(endpoint: Endpoint) -> Any:
-    import ssl  # noqa: PLC0415 (few need it)
+def _refusal(said: str, endpoint: Endpoint) -> str:
+    if said.startswith("NOAUTH"):
+        return "refuses the login: it wants a password: set REDIS_PASSWORD"
+    if "without any password" in said or "no password is set" in said:
+        return "refuses the login: it has no password: unset REDIS_PASSWORD, or give Redis one with requirepass"
+    return f"refuses the login: correct {'REDIS_PASSWORD or REDIS_USER' if endpoint.username else 'REDIS_PASSWORD'}"
 
+
+def _tls_context(endpoint: Endpoint) -> ssl.SSLContext:
     try:
         return ssl.create_default_context(cafile=str(endpoint.cacert) if endpoint.cacert else None)
+    except ssl.SSLError:
+        raise ConfigError(f"REDIS_CACERT={endpoint.cacert}: is not a certificate in PEM format") from None
     except OSError as error:
-        raise ConfigError(f"REDIS_CACERT={endpoint.cacert}: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, asyncio.IncompleteReadError):
-        return "Redis closed the connection"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    if isinstance(error, OSError) and error.errno and text.startswith("Connect call failed"):  # asyncio's wording
-        return os.strerror(error.errno)
-    return text
+        raise ConfigError(
+            f"REDIS_CACERT={endpoint.cacert}: {error.strerror}: correct the path, or its permissions"
+        ) from None

@@ -102,13 +102,13 @@ class _Sentinel:
         try:
             words = await (await self._open()).call("SENTINEL", "MASTER", self._service)
         except ServerError as error:
-            if "No such master" in str(error):
+            if "No such master" in error.said:
                 raise ConfigError(
                     f"Sentinel at {self._endpoint} knows no {self._service!r}: correct the name in REDIS_URL"
                 ) from None
-            if str(error).startswith("NOAUTH"):
+            if error.said.startswith("NOAUTH"):
                 raise self._refused() from None
-            raise Disconnected(f"Sentinel at {self._endpoint}: {error}") from None
+            raise Disconnected(str(error)) from None
         found = {words[i].decode(): words[i + 1].decode() for i in range(0, len(words), 2)}
         master = Master(found["ip"], int(found["port"]), int(found["config-epoch"]))
         return _View(master, int(found["num-other-sentinels"]) + 1)

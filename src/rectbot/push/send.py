@@ -20,6 +20,7 @@ from urllib3.exceptions import (
     TimeoutError,  # noqa: A004 - urllib3's, the base of its connect and read time-outs
 )
 
+from rectbot.pool import Pool
 from rectbot.push.errors import PushError, PushExit
 from rectbot.push.target import Target
 from rectbot.turned_away import turned_away
@@ -36,7 +37,7 @@ def send(body: bytes, target: Target) -> None:
     Raises PushError that says what went wrong and how to mend it.
     """
     try:
-        with urllib3.PoolManager(ssl_context=target.tls) as pool:
+        with Pool(ssl_context=target.tls) as pool:
             response = pool.request(
                 "PUT",
                 target.url.url,

@@ -15,6 +15,7 @@ from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionErro
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from rectbot.logs.client.target import PUSH_PATH, Target
+from rectbot.pool import Pool
 from rectbot.turned_away import turned_away
 
 TIMEOUT_SECONDS = 10.0
@@ -46,7 +47,7 @@ class PushClient:
         self._url = target.url + PUSH_PATH
         self._headers = {**target.headers, **_HEADERS}
         self._timeout = urllib3.Timeout(total=timeout)
-        self._pool = urllib3.PoolManager(ssl_context=target.tls, maxsize=1, retries=False)
+        self._pool = Pool(ssl_context=target.tls, maxsize=1, retries=False)
 
     def push(self, body: bytes) -> Answer:
         """Sends a batch as `encode` made it. Never raises for what the network or the server does."""

@@ -11,6 +11,7 @@ from urllib3.exceptions import HTTPError
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.logs.client.push import explain_failure, said
 from rectbot.logs.client.target import Target
+from rectbot.pool import Pool
 
 RANGE_PATH = "/loki/api/v1/query_range"
 TIMEOUT_SECONDS = 70.0  # Loki itself gives up after a minute
@@ -52,7 +53,7 @@ class QueryClient:
 
     def __init__(self, target: Target) -> None:
         self._target = target
-        self._pool = urllib3.PoolManager(ssl_context=target.tls, retries=False, timeout=TIMEOUT_SECONDS)
+        self._pool = Pool(ssl_context=target.tls, retries=False, timeout=TIMEOUT_SECONDS)
 
     def ask(self, query: str, within: Range, limit: int, *, forward: bool, step: str | None = None) -> dict[str, Any]:
         """The `data` of one answer. Raises ConfigError for a wrong query, RectbotError when there is no answer."""
