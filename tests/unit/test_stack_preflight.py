@@ -136,12 +136,6 @@ def test_every_command_explains_itself() -> None:
         assert len(result.output) > 100
 
 
-def test_a_deep_checkout_still_has_a_socket(tmp_path: Path) -> None:
-    deep = Layout(tmp_path, tmp_path.joinpath(*["a-long-folder-name"] * 8) / "var")
-    assert len(str(deep.supervisor_socket)) < 108
-    assert str(Layout(Path("/x"), Path("/x/var")).supervisor_socket) == "/x/var/supervisor.sock"
-
-
 def test_two_offsets_never_share_state(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = Layout.of(load_settings())
     monkeypatch.setenv("RECTBOT_PORT_OFFSET", "0")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.settings import Settings
-
-# A socket's path must fit into sockaddr_un.sun_path (unix(7): 108 bytes with the closing NUL).
-_MAX_SOCKET_PATH = 107
+from rectbot.stack import control_socket
 
 
 @dataclass(frozen=True)
@@ -81,12 +77,17 @@ class Layout:
 
     @property
     def supervisor_socket(self) -> Path:
-        """The supervisor's control socket; in the temporary folder where the checkout lies too deep for a socket."""
-        path = self.var / "supervisor.sock"
-        if len(os.fsencode(path)) < _MAX_SOCKET_PATH:
-            return path
-        digest = hashlib.sha256(os.fsencode(self.var)).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"rectbot-{os.getuid()}-{digest}.sock"
+        """The supervisor's control socket."""
+        return control_socket.path(self.var)
+
+    def claim(self) -> None:
+        """Makes `var`, and closes it to others. Raises RectbotError when it is another user's."""
+        for path in (self.home / "var", self.folder()):
+            owner = control_socket.owner(path)
+            if owner != os.geteuid():
+                user = control_socket.name_of(owner)
+                raise RectbotError(f"{path}: belongs to {user}; run this as {user}, or give it to yourself: chown -R")
+            path.chmod(0o700)
 
 
 def write_private(path: Path, text: str, mode: int = 0o600) -> None:

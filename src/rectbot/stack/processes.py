@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 import psutil
 
+from rectbot.stack.control_socket import owner
 from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import STACK_VARIABLE
 
@@ -30,19 +31,29 @@ def port_holder(port: int) -> str:
 
 def of_stack(layout: Layout) -> list[psutil.Process]:
     """Every process that a stack's supervisor started, whoever its parent is now."""
-    mark, found = str(layout.var), []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            if process.pid != os.getpid() and process.environ().get(STACK_VARIABLE) == mark:
-                found.append(process)
-    return found
+    return [process for process in psutil.process_iter() if _is_of_stack(process, layout)]
 
 
-def children(pid: int, *, recursive: bool) -> list[psutil.Process]:
-    """A process and its children, or all its descendants; empty when it is gone."""
+def _is_of_stack(process: psutil.Process, layout: Layout) -> bool:
+    """It is the stack's owner's, and carries its mark, which any user can put on a process of their own."""
+    try:
+        return (
+            process.pid != os.getpid()
+            and process.uids().real == owner(layout.var)
+            and process.environ().get(STACK_VARIABLE) == str(layout.var)
+        )
+    except psutil.Error:
+        return False
+
+
+def children(layout: Layout, pid: int, *, recursive: bool) -> list[psutil.Process]:
+    """A process of the stack and its children, or all its descendants; empty when it is gone, or is none of ours.
+
+    psutil remembers when each was started, and signals none that has got the number of another since.
+    """
     try:
         process = psutil.Process(pid)
-        return [process, *process.children(recursive=recursive)]
+        return [process, *process.children(recursive=recursive)] if _is_of_stack(process, layout) else []
     except psutil.NoSuchProcess:
         return []
 

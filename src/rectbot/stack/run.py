@@ -14,7 +14,7 @@ from rich.console import Console
 from rectbot.errors import RectbotError
 from rectbot.failover.wiring import open_observer
 from rectbot.settings import Settings
-from rectbot.stack import configuration, preflight, processes, supervise
+from rectbot.stack import configuration, control_socket, preflight, processes, supervise
 from rectbot.stack.components import Component, alert_webhook, uses_local_discord
 from rectbot.stack.layout import Layout
 from rectbot.stack.status import Observer, Status, own_redis
@@ -34,6 +34,7 @@ def up(settings: Settings, *, detach: bool, say: Say) -> int:
     Returns the exit code. Raises RectbotError when something keeps it from starting; then nothing is left running.
     """
     layout = Layout.of(settings)
+    layout.claim()
     if Supervisor(layout).running():
         raise RectbotError("the stack is running already: see 'rectbot status', stop it with 'rectbot down'")
     if leftovers := processes.of_stack(layout):
@@ -155,11 +156,11 @@ def down(settings: Settings, *, say: Say) -> None:
         return
     began = time.monotonic()
     processes.send(left, signal.SIGCONT)  # what is frozen could not stop
-    if supervisor.running():
-        with contextlib.suppress(RectbotError, OSError):
+    with contextlib.suppress(RectbotError, OSError):  # what the supervisor does not do is done below
+        if supervisor.running():
             _stop_in_order(settings, supervisor, began)
     processes.end(processes.of_stack(layout), grace=max(0.5, STOP_SECONDS - (time.monotonic() - began)))
-    layout.supervisor_socket.unlink(missing_ok=True)
+    control_socket.remove(layout.var)
     say(f"down: stopped ({time.monotonic() - began:.1f} s)")
 
 

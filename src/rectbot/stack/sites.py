@@ -36,7 +36,9 @@ def _link(supervisor: Supervisor, site: str, *, cut: bool) -> str:
     pid = supervisor.pid(f"link-{site}")
     if pid is None:
         raise RectbotError(f"the link of site {site} is not running; see 'rectbot logs link-{site}'")
-    processes.send(processes.children(pid, recursive=True), signal.SIGSTOP if cut else signal.SIGCONT)
+    processes.send(
+        processes.children(supervisor.layout, pid, recursive=True), signal.SIGSTOP if cut else signal.SIGCONT
+    )
     return f"site {site} is {'cut off from' if cut else 'connected to'} Redis"
 
 
@@ -47,24 +49,24 @@ def _start(supervisor: Supervisor, site: str) -> str:
     return f"site {site} is starting"
 
 
-def _kill(_supervisor: Supervisor, site: str, pid: int) -> str:
+def _kill(supervisor: Supervisor, site: str, pid: int) -> str:
     # The site's supervisor is first in the list: it must be dead before it can restart anything.
-    count = processes.send(processes.children(pid, recursive=True), signal.SIGKILL)
+    count = processes.send(processes.children(supervisor.layout, pid, recursive=True), signal.SIGKILL)
     return f"site {site} is dead ({count} processes killed)"
 
 
-def _pause(_supervisor: Supervisor, site: str, pid: int) -> str:
+def _pause(supervisor: Supervisor, site: str, pid: int) -> str:
     # A guardian is a grandchild: it stays awake, as the kernel of a real host would.
-    count = processes.send(processes.children(pid, recursive=False), signal.SIGSTOP)
+    count = processes.send(processes.children(supervisor.layout, pid, recursive=False), signal.SIGSTOP)
     return f"site {site} is frozen ({count} processes)"
 
 
-def _resume(_supervisor: Supervisor, site: str, pid: int) -> str:
-    count = processes.send(processes.children(pid, recursive=True), signal.SIGCONT)
+def _resume(supervisor: Supervisor, site: str, pid: int) -> str:
+    count = processes.send(processes.children(supervisor.layout, pid, recursive=True), signal.SIGCONT)
     return f"site {site} goes on ({count} processes)"
 
 
 def _stop(supervisor: Supervisor, site: str, pid: int) -> str:
-    processes.send(processes.children(pid, recursive=True), signal.SIGCONT)
+    processes.send(processes.children(supervisor.layout, pid, recursive=True), signal.SIGCONT)
     supervisor.stop(site_program(site))
     return f"site {site} is stopped"

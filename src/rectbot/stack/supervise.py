@@ -18,16 +18,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from supervisor.xmlrpc import SupervisorTransport
-
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
+from rectbot.stack import control_socket
 from rectbot.stack.components import Program, components
 from rectbot.stack.layout import Layout, write_private
 
 STACK_VARIABLE = "RECTBOT_STACK"  # marks every process of a stack, so that leftovers can be found
 _STARTED = ("RUNNING", "STARTING")
-_SUPERVISORD = (sys.executable, "-m", "supervisor.supervisord", "-n", "-c")
+_SUPERVISORD = (sys.executable, "-m", "rectbot.stack.supervisord", "-n", "-c")
 _SITE_STOP_SECONDS = 6
 
 
@@ -40,6 +39,7 @@ def write_configuration(settings: Settings, layout: Layout) -> None:
         site_programs = [part.program for part in parts if part.site == site]
         write_private(path, _configuration(layout, f"site-{site}", site_programs, autostart=True))
         programs.append(Program(site_program(site), (*_SUPERVISORD, str(path)), {}, _SITE_STOP_SECONDS))
+    control_socket.prepare(layout.var)
     control = f"[unix_http_server]\nfile={_escape(str(layout.supervisor_socket))}\nchmod=0600\n\n{_RPC_INTERFACE}"
     write_private(_main_configuration(layout), control + _configuration(layout, "supervisord", programs))
 
@@ -68,6 +68,7 @@ def _configuration(layout: Layout, name: str, programs: Sequence[Program], *, au
         "childlogdir": str(layout.folder("log")),
         "directory": str(layout.home),
         "minfds": str(_descriptors()),
+        "silent": "true",  # it has its log file, and would write the same to where nothing is rotated
     }
     sections = [_section("supervisord", head)]
     for order, program in enumerate(programs):
@@ -120,6 +121,10 @@ def _escape(value: str) -> str:
     return value.replace("%", "%%")  # supervisord expands %(name)s
 
 
+class Refused(RectbotError):  # noqa: N818 (an answer)
+    """The supervisor answers that it will not."""
+
+
 @dataclass(frozen=True)
 class Supervisor:
     """A handle on the stack's supervisord."""
@@ -148,12 +153,15 @@ class Supervisor:
             time.sleep(0.05)
 
     def running(self) -> bool:
-        """True while the supervisor is there, also while it is shutting down."""
+        """True while the supervisor is there, also while it is shutting down.
+
+        Raises RectbotError when another user's process answers in its place; so do all that ask it something.
+        """
         try:
             self._call("getState")
         except (OSError, http.client.HTTPException):
             return False
-        except RectbotError:
+        except Refused:
             return True  # it answers, but takes no more orders
         return True
 
@@ -185,10 +193,10 @@ class Supervisor:
         self._call("shutdown")
 
     def _call(self, method: str, *arguments: str | bool) -> object:
-        transport = SupervisorTransport(None, None, f"unix://{self.layout.supervisor_socket}")
+        transport = control_socket.Transport(self.layout.var)
         with xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport) as proxy:
             try:
                 return getattr(proxy.supervisor, method)(*arguments)
             except xmlrpc.client.Fault as fault:
                 what = " ".join(str(argument) for argument in arguments)
-                raise RectbotError(f"the supervisor refused {method} {what}: {fault.faultString}") from None
+                raise Refused(f"the supervisor refused {method} {what}: {fault.faultString}") from None
