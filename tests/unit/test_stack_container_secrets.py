@@ -53,8 +53,8 @@ def test_each_container_gets_what_it_needs_and_no_more(layout: Layout) -> None:
     env = dotenv_values(layout.env_file)
     _set(layout, "DISCORD_BOT_TOKEN", "the-token")
     list(container_secrets.write(layout))
-    needed = ("REDIS_USER", "REDIS_PASSWORD", "PUSHGATEWAY_USER", "PUSHGATEWAY_PASSWORD")
-    needed += ("DASHBOARD_ADMIN_PASSWORD", "CONSOLE_SECRET")
+    needed = ["REDIS_USER", "REDIS_PASSWORD", "PUSHGATEWAY_USER", "PUSHGATEWAY_PASSWORD"]
+    needed += ["DASHBOARD_ADMIN_PASSWORD", "CONSOLE_SECRET"]
     assert dotenv_values(layout.container_secrets / "hub.env") == {name: env[name] for name in needed}
     bot = dotenv_values(layout.container_secrets / "bot.env")
     password = parse_logins(env["REDIS_PASSWORDS"] or "")["oci"]
