@@ -133,6 +133,7 @@ class Settings(FailoverSettings):
     pushgateway_password: SecretStr | None = None
     pushgateway_cacert: Path | None = None
     pushgateway_insecure: bool = False
+    memory_alert: str | None = None
     push_proxy_bind: str = "127.0.0.1"
     push_proxy_address: str | None = Field(
         default=None, pattern=r"^[A-Za-z0-9.-]+:[0-9]{1,5}$", description="write HOST:PORT"

@@ -47,7 +47,11 @@ MUTANTS = {
     "missing only if seen": ("      or\n", "      unless\n", "Nobody has ever pushed"),
     "missing from the start": (f"{UP} offset 8m == 1", f"{UP} == 1", "Nobody has ever pushed"),
     "missing wakes people in a restart": ("for: 2m", "for: 0s", "A restart of the stack"),
-    "missing while blind": (f"unless on () ({UP} == 0)", "", "A Pushgateway that cannot be scraped"),
+    "missing while blind": (
+        'unless on () (up{job=~"pushgateway|pushes-xserver"} == 0)',
+        "",
+        "A Pushgateway that cannot be scraped",
+    ),
     "missing forgets a lost group": (f"last_over_time({LAST_PUSH}[8m])", LAST_PUSH, "The group is lost"),
     "CPU at the limit": ("> 0.85", ">= 0.85", "The CPU is just below"),
     "CPU from old data": (FRESH, "", "The CPU was busy when the pushes ended"),
@@ -55,6 +59,17 @@ MUTANTS = {
     "CPU average over too long": ("[5m]", "[15m]", "The CPU is busy for ten minutes"),
     "memory at the limit": ("> 2 * 1024 ^ 3", ">= 2 * 1024 ^ 3", "The memory is at the limit"),
     "memory from old data": (FRESH, "", "The memory was over the limit when the pushes ended"),
+    "memory over its own limit unseen": (
+        "> on (job, instance) rectbot_host_memory_alert_bytes",
+        "> on (job, instance) 9 * rectbot_host_memory_alert_bytes",
+        "A host names a lower limit",
+    ),
+    "memory over a limit that was raised": (
+        'unless on (job, instance) rectbot_host_memory_alert_bytes{job="xserver-bot"}\n            or',
+        "or",
+        "A host names another limit",
+    ),
+    "missing while too much is pushed": ("pushgateway|pushes-xserver", "pushgateway", "What was pushed is too much"),
     "memory too late": ("for: 10m", "for: 11m", "The memory is over the limit"),
 }
 

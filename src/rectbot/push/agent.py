@@ -51,7 +51,8 @@ def push_every(settings: Settings, seconds: float, job: str | None = None) -> in
 
 
 def _meter(settings: Settings) -> Meter:
-    return Meter(settings.bot_pid_file, spool_folder(settings, "bot", settings.site_id or ""))
+    spool = spool_folder(settings, "bot", settings.site_id or "")
+    return Meter(settings.bot_pid_file, spool, settings.memory_alert)
 
 
 def _push_for_ever(settings: Settings, seconds: float, job: str | None) -> NoReturn:

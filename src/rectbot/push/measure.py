@@ -5,7 +5,9 @@ Names follow the Prometheus conventions (https://prometheus.io/docs/practices/na
 
 from __future__ import annotations
 
+import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -13,6 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from rectbot.errors import ConfigError
 from rectbot.logs.ship.spool import look
+from rectbot.push.memory import alert_bytes, memory, swap
 
 METRICS = {
     "rectbot_host_cpu_usage_ratio": "CPU use of all cores since the last push, from 0 to 1.",
@@ -35,6 +38,9 @@ METRICS = {
     "rectbot_bot_log_dropped_lines": "Log lines of the bot that were dropped since its spool was made: it was full.",
 }
 
+# Sent only where the operator has set it; XserverHighMemory takes it in place of its own limit.
+ALERT_METRIC = ("rectbot_host_memory_alert_bytes", "Memory in use of which the operator wants to be told.")
+
 # A process that began this long after the pid file was written is not the bot but got the number of a dead one: after
 # a reboot the numbers start again. The slack is for clocks that are set after boot.
 PID_FILE_SLACK_SECONDS = 600
@@ -44,49 +50,65 @@ class Meter:
     """Measures this host, the process whose number is in `pid_file`, and the spool of its log in the folder `spool`.
 
     CPU use is the average since the last `read`, or since the meter was made; let at least 0.1 seconds pass.
+    `memory_alert` is MEMORY_ALERT: a size or a share of the memory, sent along for the alert XserverHighMemory.
     """
 
-    def __init__(self, pid_file: Path | None, spool: Path | None = None) -> None:
+    def __init__(self, pid_file: Path | None, spool: Path | None = None, memory_alert: str | None = None) -> None:
         self._bot = None if pid_file is None else BotMeter(pid_file)
         self._spool = spool
-        psutil.cpu_percent()  # the first call only starts the interval
+        self._memory_alert = memory_alert
+        _cpu_usage()  # the first call only starts the interval
 
     def read(self) -> bytes:
-        """All measurements in the Prometheus text format.
+        """All measurements in the Prometheus text format; what this host does not tell is left out.
 
-        Raises ConfigError when the pid file is there but unusable.
+        Raises ConfigError when the pid file is there but unusable, or MEMORY_ALERT is wrong.
         """
         values = measure_host()
+        if self._memory_alert is not None:
+            limit = alert_bytes(self._memory_alert, values.get("rectbot_host_memory_total_bytes"))
+            values |= {} if limit is None else {ALERT_METRIC[0]: limit}
         if self._bot is not None:
             values |= self._bot.read()
         if self._spool is not None:
             values |= measure_spool(self._spool)
         registry = CollectorRegistry()
+        help_texts = dict([*METRICS.items(), ALERT_METRIC])
         for name, value in values.items():
-            Gauge(name, METRICS[name], registry=registry).set(value)
+            Gauge(name, help_texts[name], registry=registry).set(value)
         return generate_latest(registry)
 
 
 def measure_host() -> dict[str, float]:
-    """The host's measurements by name; CPU use is the average since the last call."""
-    memory = psutil.virtual_memory()
-    swap = psutil.swap_memory()
-    disk = psutil.disk_usage("/")
-    load1, load5, load15 = psutil.getloadavg()
-    return {
-        "rectbot_host_cpu_usage_ratio": psutil.cpu_percent() / 100,
-        "rectbot_host_cpus": psutil.cpu_count() or 1,
-        "rectbot_host_load1": load1,
-        "rectbot_host_load5": load5,
-        "rectbot_host_load15": load15,
-        "rectbot_host_memory_total_bytes": memory.total,
-        "rectbot_host_memory_used_bytes": memory.total - memory.available,
-        "rectbot_host_swap_total_bytes": swap.total,
-        "rectbot_host_swap_used_bytes": swap.used,
-        "rectbot_host_disk_total_bytes": disk.total,
-        "rectbot_host_disk_available_bytes": disk.free,
-        "rectbot_host_boot_time_seconds": psutil.boot_time(),
-    }
+    """The host's measurements by name, without what it does not tell; CPU use is the average since the last call."""
+    values: dict[str, float] = {"rectbot_host_cpus": psutil.cpu_count() or 1}
+    if (cpu := _cpu_usage()) is not None:
+        values["rectbot_host_cpu_usage_ratio"] = cpu
+    with suppress(OSError):
+        values |= zip(("rectbot_host_load1", "rectbot_host_load5", "rectbot_host_load15"), os.getloadavg(), strict=True)
+    for kind, amount in (("memory", memory()), ("swap", swap())):
+        if amount is not None:
+            values[f"rectbot_host_{kind}_total_bytes"] = amount.total
+            values[f"rectbot_host_{kind}_used_bytes"] = amount.used
+    with suppress(OSError):
+        disk = psutil.disk_usage("/")
+        values["rectbot_host_disk_total_bytes"] = disk.total
+        values["rectbot_host_disk_available_bytes"] = disk.free
+    values["rectbot_host_boot_time_seconds"] = _boot_time()
+    return values
+
+
+def _cpu_usage() -> float | None:
+    with suppress(Exception):  # without /proc/stat psutil raises whatever its parser stumbles over
+        return min(max(psutil.cpu_percent() / 100, 0.0), 1.0)
+    return None
+
+
+def _boot_time() -> float:
+    with suppress(Exception):  # as above; a container may have a time of its own there
+        if (told := psutil.boot_time()) > 0:
+            return told
+    return time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def measure_spool(folder: Path) -> dict[str, float]:
@@ -119,10 +141,10 @@ class BotMeter:
                 values = {
                     "rectbot_bot_process_up": 1,
                     "rectbot_bot_process_resident_memory_bytes": self._process.memory_info().rss,
-                    "rectbot_bot_process_uptime_seconds": max(0.0, time.time() - self._process.create_time()),
+                    "rectbot_bot_process_uptime_seconds": _age(self._process),
                 }
                 cpu = self._process.cpu_percent() / 100
-        except psutil.Error:  # it ended while we looked
+        except (psutil.Error, OSError):  # it ended while we looked
             return {"rectbot_bot_process_up": 0}
         return values | ({"rectbot_bot_process_cpu_usage_ratio": cpu} if seen_before else {})
 
@@ -141,10 +163,17 @@ def _process_of(pid_file: Path) -> psutil.Process | None:
         return None  # the bot is about to write it
     try:
         process = psutil.Process(int(text))
-        if process.status() == psutil.STATUS_ZOMBIE or process.create_time() > written + PID_FILE_SLACK_SECONDS:
+        if process.status() == psutil.STATUS_ZOMBIE or time.time() - _age(process) > written + PID_FILE_SLACK_SECONDS:
             return None
     except ValueError:
         raise ConfigError(f"{pid_file}: holds no process id; correct BOT_PID_FILE") from None
-    except psutil.Error:
+    except (psutil.Error, OSError):
         return None
     return process
+
+
+def _age(process: psutil.Process) -> float:
+    """Seconds since a process began. Not from psutil's create_time, which wants /proc/stat. Raises OSError."""
+    text = (Path(psutil.PROCFS_PATH) / str(process.pid) / "stat").read_text(errors="replace")
+    ticks = int(text.rpartition(")")[2].split()[19])  # starttime, the 22nd field of proc_pid_stat(5)
+    return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
