@@ -98,7 +98,7 @@ WorkingDirectory={_percent(site.folder if site.command else site.home)}
 Restart=always
 RestartSec=5
 RestartPreventExitStatus={MISCONFIGURED}
-# The bot logs out and releases the lease; its guardian must live until then.
+# The bot logs out and releases the lease; its watchdog must live until then.
 KillMode=mixed
 TimeoutStopSec=30
 {_common(site)}

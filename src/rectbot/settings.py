@@ -9,7 +9,7 @@ import difflib
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator
@@ -67,6 +67,7 @@ class FailoverSettings(BaseSettings):
     stop_timeout_ms: int | None = Field(default=None, ge=1)
     leader_lock_key: str = "rectbot:leader"
     hb_prefix: str = "rectbot:hb:"
+    failover_containment: Literal["auto", "off"] = "auto"
 
     @field_validator("redis_host")
     @classmethod
@@ -125,6 +126,7 @@ class Settings(FailoverSettings):
     discord_away_limit_sec: float = Field(default=60, gt=0)
     discord_alert_webhook_url: SecretStr | None = None
     bot_app: str | None = None
+    bot_standby: Literal["warm", "cold"] = "warm"
     bot_pid_file: Path | None = None
 
     # Push
@@ -181,6 +183,7 @@ _WANTED = {  # https://docs.pydantic.dev/latest/errors/validation_errors/
     "int_from_float": "write a whole number",
     "float_parsing": "write a number",
     "bool_parsing": "write true or false",
+    "literal_error": "write {expected}",
     "greater_than": "it must be more than {gt}",
     "greater_than_equal": "it must be {ge} or more",
     "less_than_equal": "it must be {le} or less",

@@ -30,6 +30,7 @@ async def start(discord: Running, folder: Path, loki_url: str) -> asyncio.subpro
         "PATH": os.environ["PATH"],
         "RECTBOT_HOME": str(folder),
         "SITE_ID": "xserver",
+        "FAILOVER_ENABLED": "false",
         "DISCORD_BOT_TOKEN": TOKEN,
         "DISCORD_API_URL": discord.api_url("xserver"),
         "LOKI_URL": loki_url,

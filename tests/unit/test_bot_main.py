@@ -10,10 +10,13 @@ from typing import Any
 import discord.http
 import pytest
 
-from rectbot.bot.api import check_api_url, discord_api
+from rectbot.bot.api import discord_api
 from rectbot.bot.client import _duration
-from rectbot.bot.main import _OneLine, _pid_file, run_bot
+from rectbot.bot.log import OneLine
+from rectbot.bot.main import run_bot
+from rectbot.bot.url import API_VERSION, check_api_url
 from rectbot.errors import ConfigError
+from rectbot.failover.process.pidfile import pid_file
 from rectbot.settings import Settings
 
 
@@ -43,16 +46,16 @@ def test_wrong_settings_start_nothing(
 
 def test_the_pid_file_goes_with_us_but_not_with_a_successor(tmp_path: Path) -> None:
     file = tmp_path / "run" / "bot.pid"
-    with _pid_file(file):
+    with pid_file(file):
         assert int(file.read_text()) > 1
     assert not file.exists()
-    with _pid_file(file):
+    with pid_file(file):
         file.write_text("1\n")
     assert file.read_text() == "1\n"
 
 
 def test_a_log_line_is_one_line_without_secrets() -> None:
-    formatter = _OneLine(["s3cret"])
+    formatter = OneLine(["s3cret"])
     try:
         raise ValueError("the token s3cret\nis wrong")
     except ValueError as error:
@@ -79,6 +82,7 @@ def test_another_api_is_forgotten_afterwards() -> None:
 
 
 def test_the_api_url_may_have_a_prefix() -> None:
+    assert discord.http.INTERNAL_API_VERSION == API_VERSION
     assert check_api_url("https://example.org/sites/oci/api/v10/") == "https://example.org/sites/oci/api/v10"
 
 

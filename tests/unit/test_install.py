@@ -67,7 +67,7 @@ def test_units_hold_no_secret_and_know_their_site(home: Path) -> None:
         assert 'Environment="SITE_ID=oci"\n' in made[name]
         assert f'Environment="BOT_PID_FILE={home}/var/run/bot-oci.pid"\n' in made[name]
     assert "RestartPreventExitStatus=2" in made[BOT], "a wrong setting is no reason to go round in circles"
-    assert "KillMode=mixed" in made[BOT], "the guardian outlives the bot's log-out"
+    assert "KillMode=mixed" in made[BOT], "the watchdog outlives the bot's log-out"
 
 
 def test_an_odd_command_line_reaches_the_program_as_it_was_given(home: Path, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_secrets_do_not_show_in_a_repr(tmp_path: Path) -> None:
 
 
 VALUES = {
-    "REDIS_PASSWORDS": "xserver:secret",
+    "REDIS_PASSWORDS": "xserver:secret", "FAILOVER_CONTAINMENT": "off",
     "SITE_ID": "xserver", "FAILOVER_PRIORITY": "a,b", "REDIS_URL": "redis://h", "REDIS_HOST": "h", "REDIS_CACERT": "x",
     "REDIS_PASSWORD": "x", "REDIS_TLS": "false", "LEADER_LOCK_KEY": "k", "HB_PREFIX": "p",
 }  # fmt: skip

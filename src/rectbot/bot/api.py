@@ -9,9 +9,7 @@ import discord.gateway
 import discord.http
 import yarl
 
-from rectbot.errors import ConfigError
-
-API_VERSION = discord.http.INTERNAL_API_VERSION
+from rectbot.bot.url import check_api_url
 
 _pointed_at: list[str] = []
 
@@ -45,13 +43,3 @@ def use_gateway(url: str) -> None:
     """Opens the gateway at the URL that `GET /gateway/bot` named, while discord.py is pointed at another API."""
     if _pointed_at:
         discord.gateway.DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(url)
-
-
-def check_api_url(url: str) -> str:
-    """The URL without a trailing slash. Raises ConfigError when it cannot be the base of a Discord API."""
-    parts = yarl.URL(url)
-    if parts.scheme not in ("http", "https") or not parts.host:
-        raise ConfigError(f"DISCORD_API_URL={url} is not an http or https URL, such as http://127.0.0.1:9800/api/v10")
-    if parts.path.rstrip("/").rsplit("/", 1)[-1] != f"v{API_VERSION}":
-        raise ConfigError(f"DISCORD_API_URL={url} must end in /api/v{API_VERSION}, the version that discord.py speaks")
-    return url.rstrip("/")

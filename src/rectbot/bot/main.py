@@ -1,29 +1,18 @@
-"""`rectbot bot`: the process that runs the bot of one site."""
+"""`rectbot bot`: the bot of one site. With failover an agent runs it as a child, fresh for each lease."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from types import TracebackType
+from typing import Any
 
-import discord
-
-from rectbot.bot.api import check_api_url
-from rectbot.bot.workload import DiscordWorkload
+from rectbot.bot.url import check_api_url
 from rectbot.errors import ConfigError
-from rectbot.failover import run, run_unguarded, stop_on_signals
-from rectbot.failover.wiring import failover_config, open_store_from_settings
-from rectbot.logs.ship.wiring import handler_of
+from rectbot.failover.config import ChildOptions
 from rectbot.settings import Settings, wants_failover
 
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
-
 _NO_FAILOVER_SITE = "local"
+_STOP_MS = 10_000  # STOP_TIMEOUT_MS without failover
+_LOAD_S = 60.0  # in which time a cold bot must have been loaded, on a small host that is busy
 
 
 def run_bot(settings: Settings) -> int:
@@ -31,91 +20,61 @@ def run_bot(settings: Settings) -> int:
 
     Raises ConfigError for wrong settings, WorkloadFailed when the bot cannot run at all.
     """
+    plan = bot_plan(settings)
+    if wants_failover(settings):
+        _become_agent(settings, plan)
+    from rectbot.bot.child import make, run_alone  # noqa: PLC0415 (the agent needs nothing of Discord)
+    from rectbot.failover.process.inside import run_and_leave  # noqa: PLC0415
+    from rectbot.failover.process.pidfile import pid_file  # noqa: PLC0415
+
+    workload = make(plan)
+    with pid_file(settings.bot_pid_file):
+        run_and_leave(lambda: run_alone(workload, plan["site"], plan["stop_s"]))
+
+
+def bot_plan(settings: Settings) -> dict[str, Any]:
+    """What a bot must know, and nothing that it takes libraries to read. Raises ConfigError."""
     if settings.discord_bot_token is None:
         raise ConfigError("DISCORD_BOT_TOKEN is not set: put the bot's token from the developer portal into .env")
     if settings.discord_api_url is not None:
         check_api_url(settings.discord_api_url)
-    failover = wants_failover(settings)
-    token = settings.discord_bot_token.get_secret_value()
-    workload = DiscordWorkload(
-        token,
-        api_url=settings.discord_api_url,
-        app=settings.bot_app,
-        login_timeout_s=settings.discord_login_timeout_sec,
-        away_limit_s=settings.discord_away_limit_sec,
-    )
-    set_up_logging(secrets=[token])
-    _ship_logs(settings, secrets=[token])
-    with _pid_file(settings.bot_pid_file):
-        asyncio.run(_run(settings, workload, failover=failover))
-    return 0
+    if settings.loki_url is not None:
+        from rectbot.logs.client.target import target_of  # noqa: PLC0415
+
+        target_of(settings)
+    return {
+        "token": settings.discord_bot_token.get_secret_value(),
+        "api_url": settings.discord_api_url,
+        "app": settings.bot_app,
+        "login_timeout_s": settings.discord_login_timeout_sec,
+        "away_limit_s": settings.discord_away_limit_sec,
+        "site": settings.site_id or _NO_FAILOVER_SITE,
+        "ship": settings.loki_url is not None,
+        "stop_s": (settings.stop_timeout_ms or _STOP_MS) / 1000,
+    }
 
 
-async def _run(settings: Settings, workload: DiscordWorkload, *, failover: bool) -> None:
-    stop = stop_on_signals()
-    if not failover:
-        await run_unguarded(workload, site=settings.site_id or _NO_FAILOVER_SITE, stop=stop)
-        return
+def _become_agent(settings: Settings, plan: dict[str, Any]) -> None:
+    from rectbot.failover import agent  # noqa: PLC0415
+    from rectbot.failover.wiring import check_url, failover_config, store_options  # noqa: PLC0415
+
     config = failover_config(settings)
-    store = open_store_from_settings(settings, config)
-    await run(config, store, workload, stop=stop, guardian=True)
-
-
-@contextmanager
-def _pid_file(path: Path | None) -> Iterator[None]:
-    """Names this process to the push agent while it runs."""
-    if path is None:
-        yield
-        return
-    own = f"{os.getpid()}\n"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(own)
-    except OSError as error:
-        raise ConfigError(
-            f"BOT_PID_FILE={path}: cannot be written ({error.strerror}); name a file you may write"
-        ) from None
-    try:
-        yield
-    finally:
-        if path.exists() and path.read_text() == own:  # a bot that was started over us has put its own there
-            path.unlink()
-
-
-def set_up_logging(secrets: list[str]) -> None:
-    """One line for each event to standard error: time, level, message; with secrets blanked out."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_OneLine(secrets))
-    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    logging.getLogger("discord").setLevel(logging.WARNING)
-    discord.VoiceClient.warn_nacl = discord.VoiceClient.warn_dave = False  # a bot without voice needs neither
-
-
-def _ship_logs(settings: Settings, secrets: list[str]) -> None:
-    """Sends the log to LOKI_URL too, if that is set; `logging.shutdown` sends the rest at exit."""
-    handler = handler_of(settings, "bot", settings.site_id or _NO_FAILOVER_SITE, secrets)
-    if handler is not None:
-        logging.getLogger().addHandler(handler)
-
-
-class _OneLine(logging.Formatter):
-    """An error is shown as its type, its message and the place where it was raised."""
-
-    def __init__(self, secrets: list[str]) -> None:
-        super().__init__("%(asctime)s %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S%z")
-        self._secrets = secrets
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        for secret in self._secrets:
-            line = line.replace(secret, "***")
-        return " | ".join(part.strip() for part in line.splitlines() if part.strip())
-
-    def formatException(self, ei: ExcInfo) -> str:  # noqa: N802 - the name is logging's
-        kind, error, trace = ei
-        if kind is None:
-            return ""
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        place = f" at {Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno}" if trace is not None else ""
-        return f"{kind.__name__}: {error}{place}"
+    check_url(settings)
+    options = ChildOptions(
+        restarts=0,  # a bot that ends has told why; another site may do better
+        ready_timeout=settings.discord_login_timeout_sec + _LOAD_S,
+        silence_limit=max(settings.discord_away_limit_sec, 15.0),
+        warm=settings.bot_standby == "warm",
+        tells=True,
+    )
+    # -P: a file of the user's that is named as a library's module must not take its place.
+    command = [sys.executable, "-P", "-m", "rectbot.bot.child"]
+    memory = agent.plan(
+        config,
+        store_options(settings),
+        command,
+        agent.contained(settings, options),
+        plan=plan,
+        pid_file=settings.bot_pid_file,
+    )
+    agent.become(memory)

@@ -126,7 +126,7 @@ def _fault_command(fault: str, explanation: str) -> None:
 
 for _fault, _explanation in {
     "kill": "the host dies: kill -9 to everything at the site",
-    "pause": "the host freezes: SIGSTOP to everything but the guardians, which end a bot that would outlive its lease",
+    "pause": "the host freezes: SIGSTOP to everything but the watchdogs, which end a bot that would outlive its lease",
     "resume": "the frozen host goes on",
     "cut": "the site is cut off from Redis: connections hang",
     "heal": "the cut is mended, and what hung arrives late",

@@ -23,6 +23,7 @@ def failover() -> None:
 @click.option("--health-interval", type=_SECONDS, default=10, show_default=True, help="Between two such checks.")
 @click.option("--restarts", type=click.IntRange(0), default=3, show_default=True, help="In a row, before it gives up.")
 @click.option("--backoff", type=_SECONDS, default=1, show_default=True, help="Before the first of them; it doubles.")
+@click.option("--warm", is_flag=True, help="Start it before the lease; it waits for that itself (Python: join()).")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
 def failover_run(command: tuple[str, ...], **options: Any) -> None:
     """Run COMMAND while this site holds the lease: rectbot failover run -- node bot.js

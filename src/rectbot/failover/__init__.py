@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rectbot.failover.config import FailoverConfig
     from rectbot.failover.events import Event, Leader, Site, Snapshot
     from rectbot.failover.lease import Lease, LeaseLost, LoginsSpent
+    from rectbot.failover.process.line import join
     from rectbot.failover.runner import WorkloadFailed, run, run_unguarded, stop_on_signals
     from rectbot.failover.store import LeaseStore, RedisLeaseStore, StoreUnavailable, open_store
     from rectbot.failover.workload import Ended, Killable, Workload
@@ -35,6 +36,7 @@ __all__ = [
     "StoreUnavailable",
     "Workload",
     "WorkloadFailed",
+    "join",
     "open_store",
     "run",
     "run_unguarded",
@@ -50,6 +52,7 @@ _HOMES = {
     "Lease": "lease",
     "LeaseLost": "lease",
     "LoginsSpent": "lease",
+    "join": "process.line",
     "WorkloadFailed": "runner",
     "run": "runner",
     "run_unguarded": "runner",

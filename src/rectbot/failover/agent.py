@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -37,22 +38,33 @@ def become_agent(settings: Settings, command: Sequence[str], options: ChildOptio
     if which(command[0]) is None:  # better told now than in the hour of need
         raise ConfigError(f"{command[0]}: no such program, or not executable: give its path or correct PATH")
     if not wants_failover(settings):
-        _flush()
+        sys.stdout.flush()
+        sys.stderr.flush()
         os.execvp(command[0], list(command))  # noqa: S606
     config = failover_config(settings)
     check_url(settings)  # told now, on the command line
-    arguments = agent_command(plan(config, store_options(settings), command, options))
-    _flush()
-    os.execv(arguments[0], arguments)  # noqa: S606
+    become(plan(config, store_options(settings), command, contained(settings, options), pid_file=settings.bot_pid_file))
 
 
-def plan(config: FailoverConfig, store: dict[str, Any], command: Sequence[str], options: ChildOptions) -> int:
-    """What the agent is to do, in memory that only its heir can read; returns the descriptor, which is inherited."""
+def contained(settings: Settings, options: ChildOptions) -> ChildOptions:
+    """The options, and what the settings say of every program."""
+    return replace(options, contain=settings.failover_containment == "auto")
+
+
+def plan(
+    config: FailoverConfig, store: dict[str, Any], command: Sequence[str], options: ChildOptions, **more: Any
+) -> int:
+    """What the agent is to do, in memory that only its heir can read; returns the descriptor, which is inherited.
+
+    `more` may hold a `pid_file`, and a `plan` for a program that asks for one, with `ship` in it when the program ships
+    the agent's log, too.
+    """
     words = {
         "config": {name: getattr(config, name) for name in config.__slots__},
         "store": store,
         "command": list(command),
         "options": {name: getattr(options, name) for name in options.__slots__},
+        **more,
     }
     memory = os.memfd_create("rectbot", 0)
     os.write(memory, json.dumps(words, default=str).encode())
@@ -60,81 +72,27 @@ def plan(config: FailoverConfig, store: dict[str, Any], command: Sequence[str], 
     return memory
 
 
+def become(memory: int) -> NoReturn:
+    """This process becomes the agent that does what was planned."""
+    arguments = agent_command(memory)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.execv(arguments[0], arguments)  # noqa: S606
+
+
 def agent_command(memory: int) -> list[str]:
     """The command line of an agent that inherits this descriptor."""
     return [sys.executable, "-I", "-S", __file__, str(memory)]
 
 
-def _flush() -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
-
-
 def main() -> None:
     """The agent: runs until SIGTERM or SIGINT. Its exit code is the program's."""
     sys.path.insert(0, str(Path(__file__).parents[2]))  # `-I -S` leaves it out, and all that we do not need with it
-    import asyncio  # noqa: PLC0415
-    import logging  # noqa: PLC0415
+    from rectbot.failover.process.site import main as run_site  # noqa: PLC0415
 
-    from rectbot.errors import RectbotError  # noqa: PLC0415
-
-    memory = int(sys.argv[1])
-    with os.fdopen(memory, "rb") as stream:
+    with os.fdopen(int(sys.argv[1]), "rb") as stream:
         plan = json.load(stream)
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", datefmt="%Y-%m-%dT%H:%M:%S%z"
-    )
-    try:
-        status = asyncio.run(_run(plan))
-    except RectbotError as error:
-        sys.exit(_fail(f"rectbot: {error}", error.exit_code))
-    if status == signal.SIGTERM:  # it ended as one does that does not care about the signal; so do we
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
-    code = os.waitstatus_to_exitcode(status)
-    sys.exit(code if code >= 0 else 128 - code)  # as shells have it
-
-
-def _fail(text: str, code: int) -> int:
-    sys.stderr.write(f"{text}\n")
-    return code
-
-
-async def _run(plan: dict[str, Any]) -> int:
-    """Returns the wait status of the program that ran when the site was stopped; 0 if none did."""
-    import asyncio  # noqa: PLC0415
-
-    from rectbot.failover import FailoverConfig, WorkloadFailed, open_store, run  # noqa: PLC0415
-    from rectbot.failover.config import ChildOptions  # noqa: PLC0415
-    from rectbot.failover.process.child import ChildWorkload  # noqa: PLC0415
-
-    config = FailoverConfig(**plan["config"] | {"priority": tuple(plan["config"]["priority"])})
-    store = open_store(config, **plan["store"])
-    workload = ChildWorkload(plan["command"], ChildOptions(**plan["options"]))
-    stop = asyncio.Event()
-    ran = False
-
-    def on_stop() -> None:
-        nonlocal ran
-        ran = ran or workload.active
-        stop.set()
-
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, on_stop)
-    for number in _PASSED_ON:
-        loop.add_signal_handler(number, workload.signal, number)
-    try:
-        await run(config, store, workload, stop=stop)
-    except WorkloadFailed as error:
-        if not workload.status:  # it is not the program that says so
-            raise
-        ran = True
-        _fail(f"rectbot: {error}", 1)
-    finally:
-        await store.close()
-        await workload.close()
-    return (workload.status or 0) if ran else 0
+    run_site(plan)
 
 
 if __name__ == "__main__":

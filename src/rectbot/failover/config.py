@@ -170,3 +170,7 @@ class ChildOptions:
     restarts: int = 3  # in a row, before the site gives up the lead
     backoff: float = 1  # before the first restart; doubles with each further one
     contain: bool = True  # in a PID namespace, where the kernel allows that
+    warm: bool = False  # the program is started before the lease, and waits for it on its line
+    tells: bool = False  # it says on its line that it serves, logs in, and why it ends; as our own bot does
+    silence_limit: float = 60  # after so long without a word such a program is taken for dead
+    stop_s: float = 10  # how long a stop may take; told to the program

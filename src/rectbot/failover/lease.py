@@ -33,6 +33,7 @@ class Lease:
         *,
         logins_left: int | None = None,
         on_login: Callable[[Logins], None] | None = None,
+        refresh: Callable[[], None] | None = None,
     ) -> None:
         self.site = site
         self.owner = owner
@@ -40,7 +41,9 @@ class Lease:
         self.deadline = deadline  # of boottime_ms(); None: never ends (failover is off)
         self.logins_left = logins_left  # in the budget, beside the first under this lease; None: not limited
         self._on_login = on_login
+        self._refresh = refresh  # hears of renewals that have arrived, if the event loop has not got round to it
         self._logged_in = False
+        self.on_extended: Callable[[], None] | None = None
 
     def remaining_ms(self) -> float:
         """Milliseconds until the deadline, 0 when it has passed, infinity when failover is off."""
@@ -48,7 +51,9 @@ class Lease:
 
     def check(self) -> None:
         """Raises LeaseLost when the deadline has passed, for instance while the process was suspended."""
-        if self.deadline is not None and boottime_ms() >= self.deadline:
+        if self._refresh is not None and not self.remaining_ms():
+            self._refresh()
+        if not self.remaining_ms():
             raise LeaseLost(f"the lease of {self.site} with epoch {self.epoch} is over")
 
     def login(self, left: int | None = None) -> None:
@@ -65,17 +70,27 @@ class Lease:
                 )
             self.logins_left -= 1
         count, self._logged_in = int(self._logged_in), True
-        if self._on_login is not None:
-            self._on_login(Logins(count, left))
+        self._tell(Logins(count, left))
 
     def limit_logins(self, left: int) -> None:
         """Tells all sites that the service itself allows only so many more logins, when it is too few to log in."""
-        if self._on_login is not None:
-            self._on_login(Logins(0, left))
+        self._tell(Logins(0, left))
 
-    def extend(self, deadline: int) -> None:
-        self.deadline = deadline
+    def note_logins(self, logins: Logins) -> None:
+        """Enters logins that were checked where they are made: by the lease of a program in a process of its own."""
+        if self.logins_left is not None:
+            self.logins_left = max(0, self.logins_left - logins.count)
+        self._tell(logins)
+
+    def _tell(self, logins: Logins) -> None:
+        if self._on_login is not None:
+            self._on_login(logins)
+
+    def extend(self, deadline: int, logins_left: int | None = None) -> None:
+        self.deadline, self.logins_left = deadline, logins_left
+        if self.on_extended is not None:
+            self.on_extended()
 
     def end(self) -> None:
         """From now on every check fails."""
-        self.deadline = 0
+        self.deadline, self._refresh = 0, None

@@ -230,8 +230,7 @@ class _Driver:
     def _extend(self, action: messages.Extend) -> None:
         assert self._lease is not None
         self._guard(action.deadline)
-        self._lease.extend(action.deadline)
-        self._lease.logins_left = action.logins_left
+        self._lease.extend(action.deadline, action.logins_left)
 
     def _guard(self, deadline: int | None) -> None:
         if isinstance(self._workload, Killable):

@@ -58,6 +58,13 @@ def children(layout: Layout, pid: int, *, recursive: bool) -> list[psutil.Proces
         return []
 
 
+def is_watchdog(process: psutil.Process) -> bool:
+    """What ends a bot at the end of its lease, as the kernel of a real host would end with the host."""
+    with contextlib.suppress(psutil.Error):
+        return any(word.endswith("/process/watchdog.py") for word in process.cmdline()[:5])
+    return False
+
+
 def send(processes: Iterable[psutil.Process], number: signal.Signals) -> int:
     """Sends a signal to each process that is still there; returns to how many."""
     count = 0

@@ -56,8 +56,9 @@ def _kill(supervisor: Supervisor, site: str, pid: int) -> str:
 
 
 def _pause(supervisor: Supervisor, site: str, pid: int) -> str:
-    # A guardian is a grandchild: it stays awake, as the kernel of a real host would.
-    count = processes.send(processes.children(supervisor.layout, pid, recursive=False), signal.SIGSTOP)
+    all_of_it = processes.children(supervisor.layout, pid, recursive=True)
+    frozen = [each for each in all_of_it if not processes.is_watchdog(each)]
+    count = processes.send(frozen, signal.SIGSTOP)
     return f"site {site} is frozen ({count} processes)"
 
 
