@@ -17,7 +17,7 @@ from discord_helpers import TOKEN, until
 from docs_commands import Shown, env_table, shown_commands
 from rectbot.settings import KNOWN, FailoverSettings, Settings
 from rectbot.testing.discord import Running, local_discord
-from servers import RedisServer, redis_server
+from servers import PASSWORD, RedisServer, redis_server
 from servers_monitoring import make_certificate
 
 SHOWN = shown_commands()
@@ -74,7 +74,11 @@ def tls_redis(tmp_path: Path) -> Iterator[tuple[RedisServer, str]]:
     """A Redis with TLS on the port that the documentation takes for granted; on an address that nobody else uses."""
     address = "127." + ".".join(str(random.randint(2, 250)) for _ in range(3))
     make_certificate(tmp_path, (address,))
-    more = f"tls-port 6379\ntls-auth-clients no\ntls-cert-file {tmp_path}/tls.crt\ntls-key-file {tmp_path}/tls.key\n"
+    more = (
+        "tls-port 6379\ntls-auth-clients no\n"
+        f"user xserver on >{PASSWORD} ~* &* +@all\n"
+        f"tls-cert-file {tmp_path}/tls.crt\ntls-key-file {tmp_path}/tls.key\n"
+    )
     with redis_server(tmp_path / "redis", host=address, more=more) as redis:
         yield redis, address
 
@@ -147,7 +151,7 @@ async def test_without_the_switch_nothing_is_started(
         _, err = await asyncio.wait_for(process.communicate(), 30)
     assert process.returncode == 2
     (line,) = err.decode().splitlines()
-    assert line.startswith("rectbot: FAILOVER_ENABLED is not set, but SITE_ID, REDIS_HOST, REDIS_PASSWORD")
+    assert line.startswith("rectbot: FAILOVER_ENABLED is not set, but SITE_ID, REDIS_HOST, REDIS_")
     assert "write FAILOVER_ENABLED=true into" in line
     assert "FAILOVER_ENABLED=false if a second login is wanted" in line
     assert not host.logged_in()

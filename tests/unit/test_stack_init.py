@@ -36,7 +36,11 @@ def _contents(layout: Layout) -> dict[Path, str]:
 
 def test_a_fresh_checkout_gets_everything(layout: Layout) -> None:
     lines = list(init(layout))
-    assert len(lines) == 5
+    assert len(lines) == 6
+    assert lines[-1] == (
+        "LOCK_TTL_MS is not set: at Discord a site that dies is replaced 60 to 95 s later."
+        " 10 to 30 s suit two hosts with a good link: rectbot init --ttl 20s"
+    )
     values = dotenv_values(layout.env_file)
     secrets = [
         values[name] or ""
@@ -153,3 +157,24 @@ def test_a_full_disk_leaves_the_old_file_whole(layout: Layout, monkeypatch: pyte
         write_private(layout.env_file, "new")
     assert layout.env_file.read_text() == "old"
     assert [path.name for path in layout.home.iterdir() if path.name.startswith(".env.")] == [".env.example"]
+
+
+def test_the_length_of_the_lease_is_advised_until_somebody_has_chosen_it(layout: Layout) -> None:
+    list(init(layout))
+    assert list(init(layout)) == ["everything is there already: nothing was changed"], "nothing is at Discord yet"
+    text = layout.env_file.read_text().replace("DISCORD_BOT_TOKEN=", "DISCORD_BOT_TOKEN=x")
+    write_private(layout.env_file, text)
+    assert "rectbot init --ttl 20s" in list(init(layout))[-1]
+    (line,) = [line for line in init(layout, ttl_ms=20_000) if "LOCK_TTL_MS" in line]
+    assert line.startswith(f"LOCK_TTL_MS=20000 in {layout.env_file}: a site that dies is replaced 13 to 25 s later.")
+    assert dotenv_values(layout.env_file)["LOCK_TTL_MS"] == "20000"
+    assert list(init(layout, ttl_ms=20_000)) == ["everything is there already: nothing was changed"]
+
+
+@pytest.mark.parametrize("ttl_ms", [1, 4_999, 90_001])
+def test_a_lease_that_is_too_short_or_too_long_is_refused_before_anything_is_written(
+    layout: Layout, ttl_ms: int
+) -> None:
+    with pytest.raises(ConfigError, match="--ttl: choose 5s to 90s, as 20s"):
+        list(init(layout, ttl_ms=ttl_ms))
+    assert not layout.env_file.exists()

@@ -34,7 +34,8 @@ def main() -> None:
 @click.option(
     "--rotate", type=click.Choice(["push", "redis", "tls"]), help="Replace a password, or the certificate and its key."
 )
-def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None) -> None:
+@click.option("--ttl", metavar="TIME", help="How long the lease lasts, and so a takeover: 10s to 30s (default 90s).")
+def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None, ttl: str | None) -> None:
     """Make .env with fresh secrets, the certificate and the push password's hash.
 
     Run again, it changes nothing and says so. Only this user can read them, and git ignores them. After --rotate
@@ -43,7 +44,12 @@ def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None) -> 
     from rectbot.stack.init import init as make
     from rectbot.stack.layout import Layout
 
-    for line in make(Layout.of(read_settings()), hosts, rotate, allow):
+    ttl_ms = None
+    if ttl is not None:
+        from rectbot.failover.console import parse_duration
+
+        ttl_ms = parse_duration(ttl)
+    for line in make(Layout.of(read_settings()), hosts, rotate, allow, ttl_ms):
         click.echo(f"init: {line}")
 
 

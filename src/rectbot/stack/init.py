@@ -11,11 +11,14 @@ import bcrypt
 from dotenv import dotenv_values
 
 from rectbot.errors import ConfigError
+from rectbot.settings import DEFAULT_LOCK_TTL_MS
 from rectbot.stack import allowlist, certificate, container_secrets, redis_users
 from rectbot.stack.layout import Layout, read_text, write_private
 from rectbot.stack.proof import PUSH_USER
 
 _SECRET_BYTES = 24  # 192 bits: nothing that guesses gets there
+_SHORTEST_TTL_MS = 5_000  # below it a busy small host misses renewals (docs/failover.md)
+_LOGIN_SECONDS = 5
 _BCRYPT_ROUNDS = 10  # about 50 ms for each push: nginx computes it in its event loop
 _GENERATED = {
     "PUSHGATEWAY_PASSWORD": "push",
@@ -26,13 +29,18 @@ ROTATABLE = ("push", "redis", "tls")
 
 
 def init(
-    layout: Layout, hosts: Sequence[str] = (), rotate: str | None = None, allow: Sequence[str] = ()
+    layout: Layout,
+    hosts: Sequence[str] = (),
+    rotate: str | None = None,
+    allow: Sequence[str] = (),
+    ttl_ms: int | None = None,
 ) -> Iterator[str]:
     """Makes what is missing and yields a line for each thing done; what is there stays as it is.
 
     `rotate` replaces one secret: `push` (password and htpasswd), `redis` or `tls`. `hosts` are further names for the
     certificate. `allow` replaces the addresses that may push, beside this machine's own; before it is given, Docker's
-    bridges may push too. Every file is 0600 but the allowlist, which holds no secret, and what only
+    bridges may push too. `ttl_ms` is how long the lease shall last.
+    Every file is 0600 but the allowlist, which holds no secret, and what only
     containers read, in a folder that is 0700.
 
     Raises ConfigError for a wrong argument, RectbotError when a file cannot be read or written.
@@ -40,9 +48,12 @@ def init(
     if rotate is not None and rotate not in ROTATABLE:
         raise ConfigError(f"--rotate {rotate}: choose one of {', '.join(ROTATABLE)}")
     allowed = allowlist.parse(allow)
-    changed = False
+    if ttl_ms is not None and not _SHORTEST_TTL_MS <= ttl_ms <= DEFAULT_LOCK_TTL_MS:
+        raise ConfigError(f"--ttl: choose {_SHORTEST_TTL_MS // 1000}s to {DEFAULT_LOCK_TTL_MS // 1000}s, as 20s")
+    changed, fresh = False, not layout.env_file.exists()
     made = (
         _env(layout, rotate),
+        _ttl(layout, ttl_ms),
         _tls(layout, hosts, rotate == "tls"),
         _htpasswd(layout),
         _allowlist(layout, allowed),
@@ -53,6 +64,7 @@ def init(
         yield line
     if not changed:
         yield "everything is there already: nothing was changed"
+    yield from _advice(layout, fresh=fresh)
 
 
 def _env(layout: Layout, rotate: str | None) -> Iterator[str]:
@@ -76,6 +88,32 @@ def _env(layout: Layout, rotate: str | None) -> Iterator[str]:
             " and REDIS_PASSWORD of its own (from REDIS_PASSWORDS), then empty REDIS_DEFAULT_PASSWORD, run init again,"
             " and restart Redis"
         )
+
+
+def _ttl(layout: Layout, ttl_ms: int | None) -> Iterator[str]:
+    if ttl_ms is None or dotenv_values(layout.env_file).get("LOCK_TTL_MS") == str(ttl_ms):
+        return
+    text = read_text(layout.env_file, "make it readable for this user")
+    write_private(layout.env_file, _assign(text, "LOCK_TTL_MS", str(ttl_ms)))
+    yield (
+        f"LOCK_TTL_MS={ttl_ms} in {layout.env_file}: a site that dies is replaced {_takeover(ttl_ms)} later. Write the"
+        " same into the .env of every site, and restart the bots"
+    )
+
+
+def _advice(layout: Layout, *, fresh: bool) -> Iterator[str]:
+    """What the length of the lease means, where nobody has chosen it."""
+    values = dotenv_values(layout.env_file)
+    if not values.get("LOCK_TTL_MS") and (fresh or values.get("DISCORD_BOT_TOKEN")):
+        yield (
+            f"LOCK_TTL_MS is not set: at Discord a site that dies is replaced {_takeover(DEFAULT_LOCK_TTL_MS)} later."
+            " 10 to 30 s suit two hosts with a good link: rectbot init --ttl 20s"
+        )
+
+
+def _takeover(ttl_ms: int) -> str:
+    """From two thirds of the lease, when it was just about to be renewed, to all of it; and the login."""
+    return f"{ttl_ms * 2 // 3000} to {ttl_ms // 1000 + _LOGIN_SECONDS} s"
 
 
 def _assign(text: str, name: str, value: str) -> str:
