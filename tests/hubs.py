@@ -66,7 +66,7 @@ def hub(folder: Path, **settings: str) -> Iterator[Hub]:
 
 
 def wait(hub: Hub, word: str) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 90
     while word not in hub.log.read_text():
         assert hub.process.poll() is None, hub.log.read_text()
         assert time.monotonic() < deadline, hub.log.read_text()

@@ -14,15 +14,15 @@ import ipaddress
 import re
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from aiohttp import web
-from aiohttp.typedefs import Middleware
+if TYPE_CHECKING:
+    from aiohttp import web
+    from aiohttp.typedefs import Middleware
 
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 _HOST = re.compile(r"(?:\[([0-9a-z:.%]+)\]|([0-9a-z._-]+))(?::\d{1,5})?", re.IGNORECASE | re.ASCII)
-_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Refusal(NamedTuple):
@@ -113,9 +113,12 @@ def guard_of(*urls: str | None, dotless: bool = True, pages: bool = False) -> Gu
 
 def middleware(guard: Guard) -> Middleware:
     """The guard of an aiohttp application; it belongs before all other middlewares."""
+    from aiohttp import web  # noqa: PLC0415 - 11 MB, for who has such an application
 
     @web.middleware
-    async def check(request: web.Request, handler: _Handler) -> web.StreamResponse:
+    async def check(
+        request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
         socket = request.headers.get("Upgrade", "").lower() == "websocket"
         refusal = guard.refusal(request.method, request.headers.items(), socket=socket)
         if refusal is None:

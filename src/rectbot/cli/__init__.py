@@ -220,6 +220,18 @@ def hub_serve() -> None:
     asyncio.run(serve(read_settings()))
 
 
+@hub.command("console", hidden=True)
+def hub_console() -> None:
+    """Serve the console alone, as 'rectbot hub serve' does beside its metrics."""
+    import asyncio
+    import logging
+
+    from rectbot.console.serve import serve
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    sys.exit(asyncio.run(serve(read_settings())))
+
+
 @main.group(cls=Group)
 def dashboards() -> None:
     """The dashboards as code."""

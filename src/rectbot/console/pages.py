@@ -12,19 +12,21 @@ from rectbot.console.live_page import LivePage
 from rectbot.console.log_page import LogPage
 from rectbot.console.visit import Visit, frame
 
+PATIENCE_SECONDS = 15.0  # for a page to be built, on a machine that has much else to do
+
 
 def add(desk: Desk, auth: Auth) -> None:
     """Registers the pages."""
 
-    @ui.page("/")
+    @ui.page("/", response_timeout=PATIENCE_SECONDS)
     async def live(request: Request) -> None:
         visit = Visit.of(desk, auth, request)
         now = await desk.live.now()
         with frame(visit, visit.words("live.title"), "/"):
             LivePage(visit, now).build()
 
-    @ui.page("/d/{uid}")
-    @ui.page("/d/{uid}/{_slug}")
+    @ui.page("/d/{uid}", response_timeout=PATIENCE_SECONDS)
+    @ui.page("/d/{uid}/{_slug}", response_timeout=PATIENCE_SECONDS)
     async def dashboard(request: Request, uid: str, _slug: str = "") -> None:
         visit = Visit.of(desk, auth, request)
         found = visit.dashboards.get(uid)
@@ -37,7 +39,7 @@ def add(desk: Desk, auth: Auth) -> None:
             query = request.query_params
             await Board(visit, found, {name: query.getlist(name) for name in query}).build()
 
-    @ui.page("/logs")
+    @ui.page("/logs", response_timeout=PATIENCE_SECONDS)
     async def logs(request: Request) -> None:
         visit = Visit.of(desk, auth, request)
         with frame(visit, visit.words("nav.logs"), "/logs"):

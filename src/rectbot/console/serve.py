@@ -6,9 +6,12 @@ import asyncio
 import gc
 import logging
 import os
+import signal
 import socket
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import stat
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -31,6 +34,7 @@ from rectbot.settings import Settings
 from rectbot.webguard import guard_of
 
 log = logging.getLogger(__name__)
+_FALLS_FIRST = 500  # of 1,000: when memory is short this process is ended, and not the exporter beside it
 _MISSING = 404
 _STOP_SECONDS = 1  # open pages are cut off after this
 _MAX_MESSAGE_BYTES = 256 * 1024  # from a browser
@@ -41,6 +45,42 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """The process has its own handlers."""
         yield
+
+
+async def serve(settings: Settings) -> int:
+    """Serves until SIGTERM, SIGINT, or the end of standard input; returns the exit code, the reason being logged."""
+    _fall_first()
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    _when_alone(stop.set)
+    port = settings.console_port if settings.console_port is not None else settings.port("console")
+    try:
+        async with console(settings, port):
+            await stop.wait()
+    except RectbotError as error:
+        log.error("no console: %s", error)  # noqa: TRY400 - the line says it all
+        return error.exit_code
+    return 0
+
+
+def _fall_first() -> None:
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(str(_FALLS_FIRST), encoding="ascii")
+
+
+def _when_alone(end: Callable[[], None]) -> None:
+    """Calls `end` when whoever started us is gone: he holds the other end of our standard input."""
+    if not stat.S_ISFIFO(os.fstat(0).st_mode):
+        return
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            end()
+
+    loop.add_reader(0, look)
 
 
 @asynccontextmanager

@@ -1,14 +1,16 @@
-"""The hub's HTTP server: `/metrics` for Prometheus, `/healthz` for whoever keeps it running, and the console."""
+"""The hub's HTTP server: `/metrics` for Prometheus, `/healthz` for whoever keeps it running; and the console beside it.
+
+The console is a process of its own: whatever browsers do to it, metrics and alerts go on.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+import sys
 
-from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from rectbot.errors import ConfigError, RectbotError
@@ -16,11 +18,16 @@ from rectbot.failover.events import Snapshot
 from rectbot.failover.store import RedisLeaseStore, StoreUnavailable
 from rectbot.failover.wiring import failover_config, open_observer
 from rectbot.hub import host
+from rectbot.hub.answers import Answer, Answers
+from rectbot.hub.beside import Beside
 from rectbot.hub.exporter import exposition
 from rectbot.push.trial import trial_of
 from rectbot.settings import Settings
+from rectbot.webguard import Guard
 
 log = logging.getLogger(__name__)
+_CONSOLE = (sys.executable, "-m", "rectbot", "hub", "console")
+_MOST_CONSOLE_BYTES = 256 * 2**20  # twice what it needs with all its pages open
 
 
 class Hub:
@@ -33,23 +40,26 @@ class Hub:
         self._trial = trial_of(settings)
         self._folder = str(settings.rectbot_home)
         self._reachable: bool | None = None
+        self._reading: asyncio.Task[bytes] | None = None
 
-    def application(self) -> web.Application:
-        """The routes."""
-        app = web.Application()
-        app.router.add_get("/metrics", self._metrics)
-        app.router.add_get("/healthz", self._healthz)
-        return app
+    def answers(self) -> Answers:
+        """What is asked here, by programs only."""
+        return Answers({"/metrics": self._metrics, "/healthz": self._healthz}, Guard())
 
-    async def _metrics(self, _: web.Request) -> web.Response:
+    async def _metrics(self) -> Answer:
+        """Read once for all who ask at a time."""
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read())
+        return Answer(await asyncio.shield(self._reading), kind=CONTENT_TYPE_LATEST)
+
+    async def _read(self) -> bytes:
         snapshot, around = await asyncio.gather(
             self._snapshot(), host.exposition(self._push_proxy, self._folder, self._trial)
         )
-        body = exposition(snapshot, self._config) + around
-        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return exposition(snapshot, self._config) + around
 
-    async def _healthz(self, _: web.Request) -> web.Response:
-        return web.Response(text="ok\n")
+    async def _healthz(self) -> Answer:
+        return Answer(b"ok\n")
 
     async def _snapshot(self) -> Snapshot | None:
         """The state now, or None; says it once when Redis goes away and once when it is back."""
@@ -66,21 +76,6 @@ class Hub:
         return snapshot
 
 
-@asynccontextmanager
-async def _console(settings: Settings) -> AsyncIterator[None]:
-    """The console beside the metrics, unless CONSOLE_PORT is 0. What keeps it from running is logged: metrics go on."""
-    port = settings.console_port if settings.console_port is not None else settings.port("console")
-    async with AsyncExitStack() as stack:
-        if port:
-            from rectbot.console.serve import console  # noqa: PLC0415 - 25 MB, for who serves it
-
-            try:
-                await stack.enter_async_context(console(settings, port))
-            except RectbotError as error:
-                log.error("no console: %s", error)  # noqa: TRY400 - the line says it all
-        yield
-
-
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises ConfigError when the port is taken."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -88,17 +83,18 @@ async def serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     store = open_observer(settings)
-    runner = web.AppRunner(Hub(store, settings).application(), access_log=None)
-    await runner.setup()
     port = settings.port("hub")
     try:
-        await web.TCPSite(runner, settings.hub_bind, port).start()
+        server = await Hub(store, settings).answers().listen(settings.hub_bind, port)
     except OSError as error:
-        raise ConfigError(f"the hub cannot listen on {settings.hub_bind}:{port} ({error.strerror})") from None
+        reason = os.strerror(error.errno) if error.errno else error  # its own text names the address again
+        raise ConfigError(f"the hub cannot listen on {settings.hub_bind}:{port} ({reason})") from None
     log.info("serving metrics on http://%s:%d/metrics", settings.hub_bind, port)
+    beside = Beside("console", _CONSOLE, _MOST_CONSOLE_BYTES) if settings.console_port != 0 else None
     try:
-        async with _console(settings):
-            await stop.wait()
+        await stop.wait()
     finally:
-        await runner.cleanup()
+        if beside is not None:
+            await beside.stop()
+        server.close()
         await store.close()
