@@ -42,7 +42,8 @@ def spool(tmp_path: Path) -> Iterator[Path]:
     """The spool of a bot that runs: one batch waits, and seven lines were lost."""
     spool = Spool(tmp_path / "spool", 10**6)
     spool.add(b"x" * 300, 2)
-    spool.add_dropped(7)
+    spool.ledger.drop(7)
+    spool.ledger.save()
     yield tmp_path / "spool"
     spool.close()
 

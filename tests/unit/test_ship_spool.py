@@ -39,7 +39,7 @@ def test_it_keeps_the_newest_in_order_and_counts_the_rest(seed: int, tmp_path: P
         taken.append(found[1])
         spool.finish(found[0], keep=False)
     assert taken == [body for body in added if body in taken], "in order, once"
-    assert len(taken) + spool.dropped == len(added)
+    assert len(taken) + spool.ledger.dropped == len(added)
     assert not list(tmp_path.glob("spool/*.gz"))
 
 
@@ -51,14 +51,14 @@ def test_the_oldest_go_first_but_not_the_one_on_its_way(tmp_path: Path) -> None:
     for body in bodies[1:]:
         spool.add(body, 5)
     assert sorted(path.read_bytes() for path in tmp_path.glob("*.gz")) == [bodies[0], *bodies[8:]]
-    assert spool.dropped == 7 * 5
+    assert spool.ledger.dropped == 7 * 5
 
 
 def test_files_of_others_are_let_be(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "dropped").write_text("nonsense")
     spool = Spool(tmp_path, 1000)
-    assert (spool.waiting, spool.dropped) == (0, 0)
+    assert (spool.waiting, spool.ledger.dropped) == (0, 0)
     assert (tmp_path / "notes.txt").exists()
 
 
@@ -70,7 +70,7 @@ def test_a_batch_that_somebody_removed_is_counted(tmp_path: Path) -> None:
     found = spool.oldest()
     assert found is not None
     assert found[1] == b"two"
-    assert spool.dropped == 3
+    assert spool.ledger.dropped == 3
 
 
 def test_an_unusable_folder_is_a_clear_error(tmp_path: Path) -> None:

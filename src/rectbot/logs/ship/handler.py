@@ -16,12 +16,13 @@ from rectbot.logs.ship.lines import JsonFormatter, level_name
 if TYPE_CHECKING:
     from rectbot.logs.client.target import Target
     from rectbot.logs.ship.batch import Labels
-    from rectbot.logs.ship.shipper import Counts
+    from rectbot.logs.ship.ledger import Counts
 
 SPOOL_BYTES = 64 * 1024 * 1024
 BATCH_BYTES = 256 * 1024  # small enough that encoding it keeps the interpreter for about a millisecond
 BATCH_SECONDS = 2.0  # each push costs the proxy the check of a bcrypt hash, about 50 ms
 EXIT_SECONDS = 2.0
+_OWN_LOGGER = "rectbot.logs"
 
 
 class LokiHandler(logging.Handler):
@@ -78,17 +79,18 @@ class LokiHandler(logging.Handler):
             Spool(Path(spool) if spool else None, spool_bytes),
             batch_bytes=batch_bytes,
             batch_seconds=batch_seconds,
-            tell_dropped=self._tell_dropped,
+            dropped_notice=self._dropped_notice,
         )
 
     @property
     def counts(self) -> Counts:
-        """How many lines were sent, refused for good, and dropped."""
+        """How many lines were sent, refused for good, dropped, and wait: all that were logged, at any moment."""
         return self._shipper.counts
 
     def handle(self, record: logging.LogRecord) -> bool:
-        """Leaves out what our own threads log: each push would bring another one, and `shutdown` holds our lock."""
-        return not self._shipper.owns_thread(record.thread) and bool(super().handle(record))
+        """Leaves out what shipping logs: each push would bring another one, and `shutdown` holds our lock."""
+        own = record.name == _OWN_LOGGER or self._shipper.owns_thread(record.thread)
+        return not own and bool(super().handle(record))
 
     def emit(self, record: logging.LogRecord) -> None:
         """Queues a record."""
@@ -116,12 +118,12 @@ class LokiHandler(logging.Handler):
             self._streams[level] = tuple(sorted({**self._labels, "level": level}.items()))
         return self._streams[level]
 
-    def _tell_dropped(self, new: int, total: int) -> None:
+    def _dropped_notice(self, new: int, total: int) -> tuple[Labels, str]:
         fields = {
             "level": "warn",
-            "logger": "rectbot.logs",
+            "logger": _OWN_LOGGER,
             "msg": f"{new} log lines were dropped: there was no room to keep them until Loki took them",
             "dropped": new,
             "dropped_total": total,
         }
-        self._shipper.put(self._stream("warn"), time.time_ns(), json.dumps(fields))
+        return self._stream("warn"), json.dumps(fields)

@@ -14,25 +14,16 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from rectbot.logs.client.push import Answer, Fate
 from rectbot.logs.ship.backoff import Backoff
 from rectbot.logs.ship.batch import Clock, Labels, Line, encode
+from rectbot.logs.ship.ledger import Counts
 from rectbot.logs.ship.spool import Spool
 
 QUEUE_BYTES = 4 * 1024 * 1024
 _DISK_SECONDS = 1.0  # for the last batch to get to the spool at exit
 _log = logging.getLogger("rectbot.logs")
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Lines since the start: taken by the server, refused by it for good, and (since the spool was made) dropped."""
-
-    sent: int
-    refused: int
-    dropped: int
 
 
 class Shipper:
@@ -46,22 +37,21 @@ class Shipper:
         batch_bytes: int,
         batch_seconds: float,
         queue_bytes: int = QUEUE_BYTES,
-        tell_dropped: Callable[[int, int], None] = lambda new, total: None,
+        dropped_notice: Callable[[int, int], tuple[Labels, str]] | None = None,
     ) -> None:
         self._push, self._spool = push, spool
         self._batch_bytes, self._batch_seconds, self._queue_bytes = batch_bytes, batch_seconds, queue_bytes
-        self._tell_dropped = tell_dropped
+        self._dropped_notice = dropped_notice
+        self._ledger = spool.ledger
         self._clock = Clock()
         self._changed = threading.Condition()  # guards all below
         self._queue: deque[Line] = deque()
         self._queued_bytes = 0
-        self._overflowed = 0
         self._due: float | None = None  # when the queue becomes a batch; None while it is empty
-        self._spooling = self._sending = False
+        self._spooling = 0  # lines that were taken from the queue, and are not in the spool yet
+        self._sending = False
         self._closing = self._closed = False
         self._not_before = 0.0  # no push before; 0 while all is well
-        self._sent = self._refused = 0
-        self._told_dropped = spool.dropped
         self._threads = [
             threading.Thread(target=target, name=f"rectbot-logs-{target.__name__.strip('_')}", daemon=True)
             for target in (self._fill_spool, self._empty_spool)
@@ -72,8 +62,7 @@ class Shipper:
     @property
     def counts(self) -> Counts:
         """What became of the lines so far."""
-        with self._changed:
-            return Counts(self._sent, self._refused, self._spool.dropped + self._overflowed)
+        return self._ledger.counts
 
     def owns_thread(self, ident: int | None) -> bool:
         """Whether a thread is one of ours, whose own log lines would make further ones."""
@@ -82,11 +71,15 @@ class Shipper:
     def put(self, labels: Labels, created: int, text: str) -> None:
         """Takes a line of the time `created` (nanoseconds). Never waits for disk or network."""
         with self._changed:
+            self._ledger.logged(1)
+            if self._closed:
+                self._ledger.drop(1)
+                return
             self._queue.append(Line(labels, self._clock.stamp(created), text))
             self._queued_bytes += len(text)
             while self._queued_bytes > self._queue_bytes:
                 self._queued_bytes -= len(self._queue.popleft().text)
-                self._overflowed += 1
+                self._ledger.drop(1)
             if self._due is None:
                 self._due = time.monotonic() + self._batch_seconds
                 self._changed.notify_all()
@@ -113,12 +106,15 @@ class Shipper:
             self._changed.notify_all()
             self._wait(lambda: self._idle() or self._safe_to_leave(), deadline)
             self._changed.wait_for(self._spooled, _DISK_SECONDS)
-            lost = len(self._queue) + (0 if self._spool.durable else self._spool.waiting_lines)
+            queued = len(self._queue)
+            self._queue.clear()
             self._closed = True
             self._changed.notify_all()
-        self._spool.close()
+        lost, unanswered = self._spool.close(lambda: queued + self._spooling)
         if lost:
             _log.warning("%d log lines are lost: they could not be sent within %g s, nor kept", lost, seconds)
+        if unanswered:
+            _log.warning("%d log lines were on their way, and it is not known whether they arrived", unanswered)
 
     def _wait(self, condition: Callable[[], bool], deadline: float) -> bool:
         return self._changed.wait_for(condition, max(0.0, deadline - time.monotonic()))
@@ -141,15 +137,14 @@ class Shipper:
                 if self._closed or (self._closing and not self._queue):
                     return
                 lines, self._queue, self._queued_bytes, self._due = list(self._queue), deque(), 0, None
-                overflowed, self._overflowed = self._overflowed, 0
-                self._spooling = True
-            if overflowed:
-                self._spool.add_dropped(overflowed)
+                self._spooling = len(lines)
             for batch in self._batches(lines):
-                self._spool.add(encode(batch), len(batch))
+                self._spool.add(encode(batch), len(batch), self._spooled_some)
             with self._changed:
-                self._spooling = False
                 self._changed.notify_all()
+
+    def _spooled_some(self, lines: int) -> None:
+        self._spooling -= lines  # only the thread that fills the spool counts here
 
     def _batch_is_due(self) -> bool:
         return self._closing or (self._due is not None and time.monotonic() >= self._due)
@@ -175,8 +170,8 @@ class Shipper:
             if found is not None:
                 batch, body = found
                 answer = self._try(body)
-                self._spool.finish(batch, keep=answer.fate is Fate.LATER)
-                self._take_note(answer, batch.lines, backoff)
+                if self._spool.finish(batch, keep=answer.fate is Fate.LATER):
+                    self._take_note(answer, batch.lines, backoff)
             with self._changed:
                 self._sending = False
                 self._changed.notify_all()
@@ -195,8 +190,8 @@ class Shipper:
             else:
                 self._not_before = 0.0
                 backoff.succeeded()
-            self._sent += lines if answer.fate is Fate.TAKEN else 0
-            self._refused += lines if answer.fate is Fate.NEVER else 0
+            if answer.fate is not Fate.LATER:
+                self._ledger.settled(lines, taken=answer.fate is Fate.TAKEN)
         self._report(answer, lines, was_failing=was_failing)
 
     def _wait_for_work(self) -> bool:
@@ -220,8 +215,20 @@ class Shipper:
             _log.warning("logs cannot be shipped, and are kept: %s", answer.reason)
         elif answer.fate is Fate.TAKEN and was_failing:
             _log.info("logs are shipped again")
-        dropped = self._spool.dropped
-        if answer.fate is Fate.TAKEN and dropped > self._told_dropped:
-            new, self._told_dropped = dropped - self._told_dropped, dropped
-            _log.warning("%d log lines were dropped: there was no room to keep them until Loki took them", new)
-            self._tell_dropped(new, dropped)
+        if answer.fate is Fate.TAKEN:
+            self._tell_dropped()
+
+    def _tell_dropped(self) -> None:
+        """Says how many lines were dropped, in a push of its own: the notice is nobody's line, and is not counted."""
+        new, dropped = self._ledger.untold, self._ledger.dropped
+        if not new:
+            return
+        if self._dropped_notice is not None:
+            labels, text = self._dropped_notice(new, dropped)
+            with self._changed:
+                line = Line(labels, self._clock.stamp(time.time_ns()), text)
+            if self._try(encode([line])).fate is Fate.LATER:
+                return  # it is told with the next batch
+        self._ledger.told(dropped)
+        self._ledger.save()
+        _log.warning("%d log lines were dropped: there was no room to keep them until Loki took them", new)

@@ -13,11 +13,13 @@ import os
 import re
 import threading
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
 
 from rectbot.errors import ConfigError
+from rectbot.logs.ship.ledger import Ledger
 
 MEMORY_LIMIT_BYTES = 2 * 1024 * 1024
 _NAME = re.compile(r"(\d{12})-(\d+)\.json\.gz")
@@ -39,7 +41,7 @@ class Batch:
 
 
 class Spool:
-    """First in, first out; beyond `limit_bytes` the oldest batches are dropped, and their lines counted in `dropped`.
+    """First in, first out; beyond `limit_bytes` the oldest batches are dropped, and their lines counted in `ledger`.
 
     The count goes on over restarts. Without a folder, or when the disk refuses, batches wait in memory (2 MiB).
     Safe for threads. Raises ConfigError when the folder is unusable, or used by another process.
@@ -52,9 +54,10 @@ class Spool:
         self._batches: deque[Batch] = deque()
         self._sending: int | None = None
         self._lock_file: int | None = None
-        self.dropped = 0
+        self._closed = False
         if folder is not None:
             self._open(folder)
+        self.ledger = Ledger(folder, self.waiting_lines)
         self._numbers = count(self._batches[-1].number + 1 if self._batches else 1)
 
     def _open(self, folder: Path) -> None:
@@ -64,17 +67,15 @@ class Spool:
             fcntl.flock(self._lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._batches.extend(sorted(_found(folder), key=lambda batch: batch.number))
         except BlockingIOError:
-            self.close()
+            self._release()
             raise ConfigError(
                 f"{folder}: is the log spool of another process; give each process one of its own (LOKI_SPOOL)"
             ) from None
         except OSError as error:
-            self.close()
+            self._release()
             raise ConfigError(
                 f"{folder}: cannot hold the log spool ({error.strerror}); name another folder in LOKI_SPOOL"
             ) from None
-        with contextlib.suppress(OSError, ValueError):
-            self.dropped = int((folder / "dropped").read_text())
 
     @property
     def durable(self) -> bool:
@@ -93,14 +94,21 @@ class Spool:
         with self._lock:
             return sum(batch.lines for batch in self._batches)
 
-    def add(self, body: bytes, lines: int) -> None:
-        """Puts a batch at the end, and drops the oldest where there is no room."""
+    def add(self, body: bytes, lines: int, added: Callable[[int], None] = lambda lines: None) -> None:
+        """Puts a batch at the end, and drops the oldest where there is no room.
+
+        `added` is called when the batch is in the spool, so that `close` knows what came too late.
+        """
         batch = Batch(next(self._numbers), lines, len(body))
-        if not self._write(batch, body):
-            batch = Batch(batch.number, lines, len(body), body)
+        written = self._write(batch, body)
         with self._lock:
-            self._batches.append(batch)
+            if self._closed:
+                self._unlink(batch)
+                return
+            self._batches.append(batch if written else replace(batch, body=body))
+            added(lines)
             self._make_room()
+        self.ledger.save()
 
     def _write(self, batch: Batch, body: bytes) -> bool:
         if self._folder is None:
@@ -126,21 +134,8 @@ class Spool:
                 return
             if batch.number != self._sending:
                 self._remove(batch)
-                self._count(batch.lines)
+                self.ledger.drop(batch.lines)
                 excess -= batch.size
-
-    def add_dropped(self, lines: int) -> None:
-        """Counts lines that were lost before they got here."""
-        with self._lock:
-            self._count(lines)
-
-    def _count(self, lines: int) -> None:
-        self.dropped += lines
-        if self._folder is not None:
-            with contextlib.suppress(OSError):
-                temporary = self._folder / "dropped.new"  # `rectbot push` may read it at any moment
-                temporary.write_text(f"{self.dropped}\n")
-                temporary.replace(self._folder / "dropped")
 
     def oldest(self) -> tuple[Batch, bytes] | None:
         """The batch to send next. It is not dropped until `finish` is called for it."""
@@ -156,19 +151,34 @@ class Spool:
                 return batch, self._path(batch).read_bytes()
             with self._lock:  # somebody has removed the file
                 self._remove(batch)
-                self._count(batch.lines)
+                self.ledger.drop(batch.lines)
+            self.ledger.save()
 
-    def finish(self, batch: Batch, *, keep: bool) -> None:
-        """The batch was sent, and is done with unless `keep`."""
+    def finish(self, batch: Batch, *, keep: bool) -> bool:
+        """The batch was sent, and is done with unless `keep`. Whether that counts: after `close` a batch on disk is
+        the next process's, which sends it once more."""
         with self._lock:
             self._sending = None
-            if not keep:
+            if self._closed and not self._kept_in_memory(batch):
+                return False
+            if keep and self._closed:
                 self._remove(batch)
+                self.ledger.drop(batch.lines)
+            elif not keep:
+                self._remove(batch)
+        return True
+
+    def _kept_in_memory(self, batch: Batch) -> bool:
+        return any(each.number == batch.number and each.body is not None for each in self._batches)
 
     def _remove(self, batch: Batch) -> None:
         with contextlib.suppress(ValueError):
             self._batches.remove(batch)
         if batch.body is None:
+            self._unlink(batch)
+
+    def _unlink(self, batch: Batch) -> None:
+        if self._folder is not None:
             with contextlib.suppress(OSError):
                 self._path(batch).unlink()
 
@@ -176,8 +186,31 @@ class Spool:
         assert self._folder is not None
         return self._folder / batch.file_name
 
-    def close(self) -> None:
-        """Lets another process have the folder."""
+    def close(self, more: Callable[[], int] = lambda: 0) -> tuple[int, int]:
+        """Lets another process have the folder. The number of lines that are lost, and of those on their way.
+
+        Lost, and counted as dropped, is what could not be written to the disk, not even now, and `more`, which is asked
+        when nothing is added any more. What is on its way and not on disk may arrive or not.
+        """
+        with self._lock:
+            if self._closed:
+                return 0, 0
+            self._closed = True
+            self._batches = deque(
+                replace(batch, body=None) if batch.body and self._write(batch, batch.body) else batch
+                for batch in self._batches
+            )
+            memory = [batch for batch in self._batches if batch.body is not None]
+            lost = [batch for batch in memory if batch.number != self._sending]
+            for batch in lost:
+                self._remove(batch)
+            lines = sum(batch.lines for batch in lost) + more()
+            self.ledger.drop(lines)
+            self.ledger.save()
+            self._release()
+            return lines, sum(batch.lines for batch in memory if batch not in lost)
+
+    def _release(self) -> None:
         if self._lock_file is not None:
             os.close(self._lock_file)
             self._lock_file = None
