@@ -14,6 +14,7 @@ from rectbot.errors import ConfigError, RectbotError
 from rectbot.settings import Settings
 
 BOT, PUSH, TIMER = "rectbot-bot.service", "rectbot-push.service", "rectbot-push.timer"
+SYSTEM_UNITS = Path("/etc/systemd/system")
 MISCONFIGURED = "2 78"  # exit codes that no restart mends: a wrong setting; EX_CONFIG of a user's own program
 
 # systemd.exec(5). The first group needs no privileges, so it also holds in a user's own units.
@@ -220,13 +221,18 @@ def install(
     if cron or not _booted_with_systemd():
         say(crontab(site).rstrip("\n"))
         return
-    folder = Path("/etc/systemd/system") if owner else Path.home() / ".config" / "systemd" / "user"
+    folder = SYSTEM_UNITS if owner else user_units()
     if dry_run:
         for unit, text in units(site).items():
             say(f"# {folder / unit}\n{text}")
         return
     for line in write(site, folder):
         say(f"install: {line}")
+
+
+def user_units() -> Path:
+    """Where systemd looks for the units of whoever asks."""
+    return Path.home() / ".config" / "systemd" / "user"
 
 
 def _booted_with_systemd() -> bool:

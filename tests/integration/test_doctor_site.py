@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,9 +17,11 @@ from pathlib import Path
 
 import pytest
 
+from rectbot.install import Site as Unit
+from rectbot.install import crontab, units
 from rectbot.stack.redis_users import COMMANDS
 from servers import RedisServer
-from servers_monitoring import PASSWORD, Discord, Proxy, changed, local_discord, push_proxy, pushgateway
+from servers_monitoring import PASSWORD, Discord, Proxy, changed, local_discord, push_proxy, pushgateway, until
 
 
 @dataclass
@@ -41,18 +44,56 @@ class Site:
             "PUSHGATEWAY_PASSWORD": f'"{PASSWORD}"',
             "PUSHGATEWAY_CACERT": str(self.proxy.certificate),
             "DISCORD_ALERT_WEBHOOK_URL": self.discord.webhook_url,
+            "DISCORD_BOT_TOKEN": "local-discord",
+            "DISCORD_API_URL": f"http://127.0.0.1:{self.discord.port}/api/v10",
+            "LOCK_TTL_MS": "3000",
         } | settings
         path = self.home / ".env"
         path.write_text("".join(f"{name}={value}\n" for name, value in values.items()))
         path.chmod(0o600)
 
     def run_doctor(self) -> subprocess.CompletedProcess[str]:
-        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        return self.run("doctor", "--json")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """With programs of the test's own in front of the system's, and nobody's units."""
+        path = f"{self.home / 'bin'}:{os.environ['PATH']}"
+        return {"PATH": path, "HOME": str(self.home), "RECTBOT_HOME": str(self.home)}
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [sys.executable, "-m", "rectbot", "doctor", "--json"],
-            env=environment | {"RECTBOT_HOME": str(self.home)},
-            capture_output=True, text=True, check=False, timeout=60,
+            [sys.executable, "-m", "rectbot", *words],
+            env=self.environment, capture_output=True, text=True, check=False, timeout=60,
         )  # fmt: skip
+
+    def put(self, name: str, script: str) -> None:
+        """A program in front of the system's: systemd and cron do not run in a container."""
+        path = self.home / "bin" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(f"#!/bin/sh\n{script}\n")
+        path.chmod(0o755)
+
+    def schedule(self, lines: str) -> None:
+        """These lines are the crontab."""
+        (self.home / "crontab").write_text(lines)
+        self.put("crontab", f'cat "{self.home}/crontab"')
+
+    @contextmanager
+    def bot(self, **changes: str) -> Iterator[subprocess.Popen[bytes]]:
+        """The bot as its unit starts it."""
+        changes = {"BOT_PID_FILE": f"{self.home}/var/run/bot-xserver.pid"} | changes
+        with (self.home / "log").open("wb") as log:
+            command = [sys.executable, "-m", "rectbot", "bot"]
+            process = subprocess.Popen(command, env=self.environment | changes, stdout=log, stderr=log, cwd=self.home)
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(30)
+
+    def heard(self) -> bool:
+        return self.redis.command("EXISTS rectbot:hb:xserver") == b":1\r\n"
 
     def doctor(self) -> tuple[int, dict[str, tuple[str, str]]]:
         """The exit code; and by name the result of each check, and what was found."""
@@ -71,13 +112,20 @@ def site(tmp_path: Path, redis: RedisServer) -> Iterator[Site]:
         behind = stack.enter_context(pushgateway(tmp_path))
         proxy = stack.enter_context(push_proxy(tmp_path / "nginx", behind))
         discord = stack.enter_context(local_discord(tmp_path))
-        yield Site(home, redis, proxy, discord)
+        site = Site(home, redis, proxy, discord)
+        site.schedule("")
+        yield site
 
 
 def test_a_site_in_order(site: Site) -> None:
     site.write()
-    _, checks = site.doctor()
+    assert site.run("push").returncode == 0
+    site.schedule(crontab(Unit("xserver", site.home, None)))
+    with site.bot(), site.bot(SITE_ID="oci", BOT_PID_FILE=""):
+        until(lambda: site.heard() and site.redis.command("EXISTS rectbot:hb:oci") == b":1\r\n", "both beat", 60)
+        _, checks = site.doctor()
     wanted = {"failover", "file-modes", "passwords", "redis-password", "redis-rights", "clock", "push", "webhook"}
+    wanted |= {"bot", "start", "token", "timing", "containment", "log", "log-secrets", "pushed"}
     assert set(checks) == wanted
     assert checks.pop("passwords") == (
         "FAIL",
@@ -85,6 +133,118 @@ def test_a_site_in_order(site: Site) -> None:
     )
     assert checks.pop("redis-rights") == ("WARN", "at Redis default may change users, settings and others' keys")
     assert {result for result, _ in checks.values()} == {"PASS"}, checks
+
+
+IDLE = {
+    "bot": "the bot does not run: the store has no new heartbeat of xserver, and no process of it is known here",
+    "start": "neither systemd nor the crontab starts: bot, push",
+    "pushed": "no push of xserver-bot has ever arrived from here",
+}
+
+
+def test_where_nothing_runs_that_is_a_fail(site: Site) -> None:
+    site.write()
+    code, checks = site.doctor()
+    assert code == 1
+    assert {name: checks[name] for name in IDLE} == {name: ("FAIL", found) for name, found in IDLE.items()}
+    assert checks["timing"][0] == "WARN", "nobody can tell"
+
+
+def test_a_bot_that_died_is_missed_though_its_last_heartbeat_is_there(site: Site) -> None:
+    site.write(HB_TTL_SEC="600")
+    with site.bot() as process:
+        until(site.heard, "it beats", 60)
+        assert site.doctor()[1]["bot"][0] == "PASS"
+        process.kill()
+        until(lambda: site.doctor()[1]["bot"][0] == "FAIL", "it is missed", 30)
+        assert site.heard()
+
+
+def test_what_cannot_be_asked_is_unknown_and_a_fail(site: Site) -> None:
+    site.write(REDIS_PORT="9", DISCORD_API_URL="http://127.0.0.1:9/api/v10")
+    site.put("crontab", "exec sleep 60")
+    checks = site.doctor()[1]
+    assert checks["bot"][0] == "FAIL"
+    assert checks["bot"][1].startswith(
+        "unknown whether it stands by or leads (no process of it is known here): Redis at"
+    )
+    assert checks["start"] == ("FAIL", "unknown: there are no units of systemd, and the crontab cannot be read")
+    assert checks["token"][0] == "FAIL"
+    assert checks["timing"][0] == "FAIL"
+
+
+@pytest.mark.parametrize(
+    ("token", "found"),
+    [
+        ("wrong-token", "Discord refuses DISCORD_BOT_TOKEN"),
+        ("", "DISCORD_BOT_TOKEN is not set: our bot cannot log in"),
+        ('"two words"', "DISCORD_BOT_TOKEN holds what no token holds"),
+    ],
+)
+def test_a_token_that_will_not_do(token: str, found: str, site: Site) -> None:
+    site.write(DISCORD_BOT_TOKEN=token)
+    assert site.doctor()[1]["token"] == ("FAIL", found)
+
+
+def test_a_program_of_ones_own_has_its_own_token(site: Site) -> None:
+    site.write(DISCORD_BOT_TOKEN="")
+    site.schedule(crontab(Unit("xserver", site.home, None, ("node", "bot.js"), site.home)))
+    checks = site.doctor()[1]
+    assert (checks["token"][0], checks["start"]) == ("PASS", ("PASS", "the crontab starts bot and pushes"))
+
+
+def test_each_site_with_its_own_ttl_is_a_fail(site: Site) -> None:
+    site.write()
+    with site.bot(SITE_ID="oci", LOCK_TTL_MS="4000", BOT_PID_FILE=""):
+        until(lambda: site.redis.command("EXISTS rectbot:hb:oci") == b":1\r\n", "it beats", 60)
+        assert site.doctor()[1]["timing"] == ("FAIL", "LOCK_TTL_MS is 3000 here, but oci has 4000")
+
+
+@pytest.mark.parametrize(("minutes", "result"), [(1, "PASS"), (5, "WARN"), (20, "FAIL")])
+def test_a_push_that_is_long_ago(minutes: int, result: str, site: Site) -> None:
+    site.write()
+    assert site.run("push").returncode == 0
+    (file,) = (site.home / "var" / "push").glob("*.arrived")
+    then = time.time() - minutes * 60
+    os.utime(file, (then, then))
+    assert site.doctor()[1]["pushed"][0] == result
+
+
+def test_a_bot_without_failover_is_found_by_what_it_was_started_with(site: Site) -> None:
+    site.write()
+    with site.bot(FAILOVER_ENABLED="false"):
+        until((site.home / "var/run/bot-xserver.pid").exists, "it runs", 60)
+        found = ("FAIL", "the bot that runs here was started with FAILOVER_ENABLED=false")
+        assert site.doctor()[1]["failover"] == found
+
+
+def test_a_log_that_holds_a_secret_is_found_and_not_shown(site: Site) -> None:
+    site.write()
+    (site.home / "var").mkdir()
+    (site.home / "var" / "bot-xserver.log").write_text(f"x\npassword is {PASSWORD}!\n")
+    result, found = site.doctor()[1]["log-secrets"]
+    assert result == "FAIL"
+    assert found.endswith("bot-xserver.log holds PUSHGATEWAY_PASSWORD")
+
+
+@pytest.mark.parametrize(("state", "result"), [("active", "PASS"), ("failed", "FAIL"), ("", "FAIL")])
+def test_units_of_systemd_that_run_or_do_not(state: str, result: str, site: Site) -> None:
+    site.write()
+    site.put("systemctl", f'[ "$1" = --user ] && echo {state}')
+    folder = site.home / ".config" / "systemd" / "user"
+    folder.mkdir(parents=True)
+    for name, text in units(Unit("xserver", site.home, None)).items():
+        (folder / name).write_text(text)
+    assert site.doctor()[1]["start"][0] == result
+    (folder / "rectbot-push.timer").unlink()
+    assert site.doctor()[1]["start"] == ("FAIL", f"{folder} lacks rectbot-push.timer")
+
+
+def test_a_site_that_was_not_named_is_a_site_all_the_same(site: Site) -> None:
+    site.write(SITE_ID="")
+    checks = site.doctor()[1]
+    assert checks["failover"][0] == "FAIL"
+    assert checks["bot"][1].startswith("unknown, as SITE_ID is not set")
 
 
 def test_a_site_with_a_user_of_its_own_may_no_more_than_it_needs(site: Site) -> None:

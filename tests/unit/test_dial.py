@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
 
+import aiohttp
 import pytest
 import urllib3
 from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError
@@ -19,7 +20,9 @@ from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConn
 from addresses import free_port_of, swallowing
 from rectbot import dial as dialling
 from rectbot import names
+from rectbot.bot.sockets import SocketGuard
 from rectbot.dial import dial, dial_soon
+from rectbot.failover import Lease
 from rectbot.names import look_up
 from rectbot.pool import Pool
 from rectbot.resolver import Resolver
@@ -31,7 +34,7 @@ HOSTS = ("127.83.0.1", "127.83.0.2", "127.83.0.3", "::1")
 
 
 @pytest.fixture(autouse=True)
-def forget() -> Iterator[None]:
+def _forget() -> Iterator[None]:
     """What was learnt of names and addresses before."""
     names._known.clear()
     dialling._silent.clear()
@@ -69,13 +72,18 @@ def resolver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Names]:
     monkeypatch.setattr(socket, "getaddrinfo", known)
     yield known
     known.go_on.set()
+    nothing_under_way()  # or it would be known to the next test
+
+
+def nothing_under_way() -> None:
+    with names._changed:
+        assert names._changed.wait_for(lambda: not names._under_way, 20)
 
 
 def known_by_now(host: str) -> None:
     """Looks it up, and leaves no question under way, as a slow machine may."""
     look_up(host, 1, 5)
-    with names._changed:
-        assert names._changed.wait_for(lambda: not names._under_way, 20)
+    nothing_under_way()
 
 
 def took(act: Callable[[], Any]) -> float:
@@ -259,3 +267,25 @@ def test_the_pool_fails_as_urllib3_does(resolver: Names) -> None:
                 with pytest.raises(error) as caught:
                     pool.request("GET", f"{scheme}://{host}:{port}/")
                 assert isinstance(caught.value.__cause__, OSError)
+
+
+async def test_the_bot_s_own_sockets_are_as_quick(resolver: Names) -> None:
+    """discord.py's connections go through aiohttp, by our socket factory and our resolver."""
+    port = free_port_of("::1", HOSTS[0])
+    resolver.known["x.test"] = ["::1", HOSTS[0]]
+    guard = SocketGuard(Lease("oci", "me", 1, None))
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        writer.close()
+
+    with swallowing("::1", port):
+        async with (
+            await asyncio.start_server(answer, HOSTS[0], port),
+            aiohttp.ClientSession(connector=guard.connector()) as http,
+            asyncio.timeout(10),
+            http.get(f"http://x.test:{port}/") as response,
+        ):
+            assert response.status == 200
+    assert resolver.asked >= 1

@@ -18,6 +18,7 @@ from typing import Any
 import aiohttp
 
 from rectbot.failover import Lease, LeaseLost
+from rectbot.resolver import Resolver
 
 
 class SocketGuard:
@@ -30,7 +31,7 @@ class SocketGuard:
 
     def connector(self) -> aiohttp.TCPConnector:
         """A connector whose every connection is guarded. Call it in the running loop."""
-        return aiohttp.TCPConnector(limit=0, socket_factory=self._make)
+        return aiohttp.TCPConnector(limit=0, socket_factory=self._make, resolver=Resolver())
 
     def abort(self) -> int:
         """Ends every connection that is left, without a word to the peer's application; returns how many there were.

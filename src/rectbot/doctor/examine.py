@@ -44,12 +44,20 @@ STACK: dict[str, Check] = {
 }
 SITE: dict[str, Check] = {
     "failover": site.runs_under_the_lease,
+    "bot": site.bot_runs,
+    "start": site.something_starts_it,
+    "token": site.token_is_good,
+    "timing": site.same_timing,
+    "containment": site.what_contains_it,
+    "log": site.log_has_a_way,
+    "log-secrets": site.secrets_stay_out_of_the_log,
     "file-modes": files.file_modes,
     "passwords": files.passwords,
     "redis-password": store.asks_for_a_password,
     "redis-rights": rights.least_rights,
     "clock": store.agrees_on_the_time,
     "push": proxy.push_would_arrive,
+    "pushed": site.pushed_lately,
     "webhook": monitoring.the_webhook_is_there,
 }
 FILES = {"failover": site.runs_under_the_lease} | {

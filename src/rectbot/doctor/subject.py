@@ -19,6 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from rectbot.errors import RectbotError
 from rectbot.failover.endpoint import Endpoint
+from rectbot.failover.events import Snapshot
 from rectbot.failover.resp import Connection, Disconnected, ServerError
 from rectbot.failover.wiring import open_observer
 from rectbot.pool import Pool
@@ -67,7 +68,7 @@ class Subject:
             return cls(settings, layout, Engine.NATIVE)
         if containers := _containers(layout):
             return cls(settings, layout, Engine.COMPOSE, containers)
-        away = settings.site_id is not None and settings.pushgateway_url is not None
+        away = settings.site_id is not None or settings.pushgateway_url is not None
         return cls(settings, layout, Engine.SITE if away else Engine.NONE)
 
     @property
@@ -150,6 +151,11 @@ class Subject:
             return Endpoint(self.container_address("redis"), 6379, username=user, password=password)
         return Endpoint("127.0.0.1", settings.port("redis"), username=user, password=password)
 
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The failover's state, as this host sees the store. Raises RectbotError."""
+        return asyncio.run(_snapshot(self.settings))
+
     def ask_redis(self, *words: str, endpoint: Endpoint | None = None) -> Any:
         """The answer to one command. Raises RectbotError, also for an answer that is an error."""
         return asyncio.run(_ask(endpoint or self.redis, words))
@@ -171,6 +177,14 @@ class Subject:
         if container is None:
             raise RectbotError(f"the service {service} does not run")
         return _docker("exec", "-i", container.id, *command, stdin=stdin)
+
+
+async def _snapshot(settings: Settings) -> Snapshot:
+    store = open_observer(settings)
+    try:
+        return await store.snapshot()
+    finally:
+        await store.close()
 
 
 async def _ask(endpoint: Endpoint, words: tuple[str, ...]) -> Any:

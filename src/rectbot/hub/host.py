@@ -10,6 +10,7 @@ import psutil
 from cryptography import x509
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from rectbot.dial import dial_soon
 from rectbot.push.trial import Trial
 from rectbot.settings import Settings, reachable
 
@@ -54,7 +55,8 @@ async def certificate_expiry(address: tuple[str, int]) -> float | None:
     """
     try:
         async with asyncio.timeout(TIMEOUT_SECONDS):
-            _, writer = await asyncio.open_connection(*address, ssl=_LOOKS_ONLY)
+            sock = await dial_soon(*address, TIMEOUT_SECONDS)
+            _, writer = await asyncio.open_connection(sock=sock, ssl=_LOOKS_ONLY, server_hostname=address[0])
         try:
             shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
         finally:

@@ -10,6 +10,7 @@ import click
 
 from rectbot.errors import RectbotError
 from rectbot.push.errors import PushError
+from rectbot.push.last import remember
 from rectbot.push.measure import Meter
 from rectbot.push.outage import Outage
 from rectbot.push.send import send
@@ -85,6 +86,7 @@ def _push(settings: Settings, meter: Meter, target: Target) -> None:
     except PushError as error:
         outage.failed(error)
         raise
+    remember(settings, target.job)
     outage.over()
 
 

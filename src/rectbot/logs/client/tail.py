@@ -12,6 +12,7 @@ import aiohttp
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.logs.client.query import Entry, entries
 from rectbot.logs.client.target import Target
+from rectbot.resolver import Resolver
 
 TAIL_PATH = "/loki/api/v1/tail"
 RETRY_SECONDS = 1.0
@@ -24,7 +25,8 @@ async def follow(target: Target, query: str, start: int, say: Callable[[str], No
     """
     connected = False
     seen: set[tuple[int, str, str]] = set()  # the lines of the last moment: a new connection brings them again
-    async with aiohttp.ClientSession(headers=target.headers) as http:
+    connector = aiohttp.TCPConnector(resolver=Resolver())
+    async with aiohttp.ClientSession(headers=target.headers, connector=connector) as http:
         while True:
             try:
                 params = {"query": query, "start": str(start), "limit": "5000"}

@@ -1,0 +1,30 @@
+"""When this host last pushed: the push proxy takes pushes and tells nothing, so we remember it ourselves."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import quote
+
+from rectbot.settings import Settings
+
+
+def remember(settings: Settings, job: str) -> None:
+    """A push of this job has just arrived."""
+    path = _file(settings, job)
+    with suppress(OSError):  # a full disk is no failure of the push
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+
+
+def seconds_ago(settings: Settings, job: str) -> float | None:
+    """How long ago a push of this job last arrived from this checkout; None: never."""
+    try:
+        return max(0.0, time.time() - _file(settings, job).stat().st_mtime)
+    except OSError:
+        return None
+
+
+def _file(settings: Settings, job: str) -> Path:
+    return settings.rectbot_home / "var" / "push" / f"{quote(job, safe='')}.arrived"
