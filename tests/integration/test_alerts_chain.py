@@ -90,7 +90,7 @@ def test_an_alert_and_its_end_reach_discord_once_each(chain: Chain) -> None:
     title, text = embed(chain.discord.taken()[0])
     assert title == "CRITICAL: TooHot"
     first, second, third = text.splitlines()
-    assert (first, second) == ("**It is too hot**", "95 degrees in kitchen, @everyone")
+    assert (first, second) == ("**It is too hot**", "95 degrees in kitchen, @\u200beveryone")
     assert third.startswith("Since 2")
     assert third.endswith(" UTC. What to do: docs/operations.md#toohot")
     assert chain.states() == {"kitchen": "firing"}

@@ -1,11 +1,29 @@
-"""Long texts cut into messages that Discord takes."""
+"""Texts made fit for Discord: long ones cut into messages, and those of others without what Discord would act on."""
 
 from __future__ import annotations
+
+import re
+import unicodedata
 
 # https://discord.com/developers/docs/resources/webhook#execute-webhook
 MESSAGE_LENGTH = 2000
 # A webhook may send five messages in two seconds; more than that nobody reads on a phone.
 MOST_MESSAGES = 5
+
+
+_MARKUP = re.compile(r"[\\\\*_~`|<>\[\]#]")
+_ACTING = re.compile(r"@|:/|discord(?:app)?\.com|\.gg", re.IGNORECASE)  # mentions, links, invitations
+_APART = "\u200b"  # a space of no width: what it stands in is text
+
+
+def plain(text: str, limit: int) -> str:
+    """A text of somebody else's as one line that Discord only shows: no markup, link or mention; at most `limit` of it.
+
+    The template of Alertmanager's messages does the same.
+    """
+    line = "".join(" " if unicodedata.category(character)[0] in "CZ" else character for character in text)
+    marked = _MARKUP.sub(lambda match: f"\\{match[0]}", " ".join(line.split())[:limit])
+    return _ACTING.sub(lambda match: match[0] + _APART, marked)
 
 
 def messages(text: str) -> list[str]:

@@ -16,6 +16,7 @@ from urllib.parse import quote
 
 import click
 
+from rectbot.alerts.text import plain
 from rectbot.alerts.webhook import send_alert
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
@@ -49,7 +50,9 @@ class Outage:
         state.failures += 1
         if state.failures >= TELL_AFTER_FAILURES and not state.told:
             since = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(state.since))
-            state.told = self._tell(f"{state.failures} pushes in a row have failed, since {since} UTC: {error}")
+            state.told = self._tell(
+                f"{state.failures} pushes in a row have failed, since {since} UTC: {plain(str(error), 800)}"
+            )
         _save(self._file, state)
 
     def over(self) -> None:
@@ -60,7 +63,7 @@ class Outage:
             self._file.unlink(missing_ok=True)
 
     def _tell(self, what: str) -> bool:
-        text = f"**{socket.gethostname()}** ({self._job}): {what}"
+        text = f"**{plain(socket.gethostname(), 100)}** ({plain(self._job, 100)}): {what}"
         try:
             send_alert(text, self._settings, give_up_after=GIVE_UP_TELLING_AFTER_SECONDS)
         except RectbotError as error:

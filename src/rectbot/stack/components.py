@@ -22,6 +22,10 @@ LOCAL_FAILBACK_DELAY_SEC = 2
 RECTBOT = (sys.executable, "-m", "rectbot")
 
 
+# Prometheus lets every website read it (CORS) unless told which may; none has a name like this.
+WEB_NOBODY = "--web.cors.origin=https://nobody[.]invalid"
+
+
 @dataclass(frozen=True)
 class Program:
     """A process under a supervisor: its command, what it adds to the environment, and how long it may take to stop."""
@@ -102,7 +106,7 @@ def _servers(settings: Settings, layout: Layout) -> list[Component]:
                 f"--storage.tsdb.path={prometheus / 'data'}",
                 "--storage.tsdb.retention.time=15d",
                 f"--web.listen-address=127.0.0.1:{port('prometheus')}",
-                "--web.enable-lifecycle",
+                WEB_NOBODY,
             ),
             f"http://127.0.0.1:{port('prometheus')}",
         ),
