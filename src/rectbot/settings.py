@@ -8,9 +8,11 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+from dotenv import dotenv_values
 from dotenv.parser import parse_stream
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_core import ErrorDetails
@@ -253,6 +255,16 @@ def find_home() -> Path:
         if (folder / "docker" / "monitoring").is_dir():
             return folder
     return here
+
+
+def shift_of(home: Path) -> int:
+    """`RECTBOT_PORT_OFFSET` alone, where other settings may be wrong; what is no number counts as unset."""
+    name = "RECTBOT_PORT_OFFSET"
+    text = os.environ.get(name)
+    if not text:
+        with suppress(OSError, UnicodeDecodeError):
+            text = dotenv_values(home / ".env", encoding="utf-8").get(name)
+    return int(text) if text and text.strip().isdecimal() else 0
 
 
 def load_settings(**overrides: Any) -> Settings:

@@ -87,8 +87,8 @@ def test_the_password_is_in_a_private_file_and_nowhere_else(grafana: Path, layou
     assert stat.S_IMODE(Path(reference[1]).stat().st_mode) == 0o600
 
 
-def test_its_port_is_checked_before_the_start(grafana: Path) -> None:
-    assert ("grafana", "127.0.0.1", 3500) in list(preflight.ports(SETTINGS))
+def test_its_port_is_checked_before_the_start(grafana: Path, layout: Layout) -> None:
+    assert ("grafana", "127.0.0.1", 3500) in list(preflight.ports(SETTINGS, layout))
 
 
 def test_without_it_nothing_of_it_is_started(layout: Layout) -> None:

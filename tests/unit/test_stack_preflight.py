@@ -94,8 +94,19 @@ def test_a_typo_in_env_is_named_by_every_command(home: Path) -> None:
     _run("init")
     with (home / ".env").open("a") as file:
         file.write("LOCK_TTL_MSS=5\n")
-    for command in (["up"], ["status"], ["bot"], ["push"], ["down"], ["site", "kill", "oci"]):
+    for command in (["up"], ["status"], ["bot"], ["push"], ["site", "kill", "oci"]):
         _refused(_run(*command), "LOCK_TTL_MSS; did you mean LOCK_TTL_MS?")
+
+
+@pytest.mark.parametrize("line", ["LOCK_TTL_MSS=5", "LOCK_TTL_MS=x", "a line", "FAILOVER_PRIORITY=,", 'A="', "\udcff"])
+def test_nothing_in_env_keeps_the_stack_from_being_stopped(home: Path, line: str) -> None:
+    _run("init")
+    with (home / ".env").open("ab") as file:
+        file.write(line.encode(errors="surrogateescape") + b"\n")
+    done = _run("down")
+    assert done.exit_code == 0
+    assert "down: WARNING: " in done.stderr
+    assert "nothing was running" in done.stdout
 
 
 def test_status_says_that_nothing_runs(home: Path) -> None:

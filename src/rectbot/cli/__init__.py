@@ -14,6 +14,7 @@ from rectbot import __version__
 from rectbot.cli.common import Group, read_settings
 from rectbot.cli.failover import failover
 from rectbot.cli.logs import logs
+from rectbot.errors import ConfigError
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -71,22 +72,33 @@ def install(name: str, dry_run: bool, cron: bool, command: tuple[str, ...]) -> N
 
 @main.command()
 @click.option("--detach", "-d", is_flag=True, help="Leave it running in the background.")
-def up(detach: bool) -> None:
+@click.option("--site", "sites", multiple=True, metavar="NAME", help="Run this site only, as on one of two hosts.")
+def up(detach: bool, sites: tuple[str, ...]) -> None:
     """Start the stack on this machine: servers, local Discord, both sites; then show it live.
 
-    Ctrl-C stops everything in order. With --detach it goes on in the background until 'rectbot down'.
+    Ctrl-C stops everything in order. With --detach it goes on in the background until 'rectbot down'. All sites on one
+    machine are for trying: where the other site has a host of its own, 'rectbot up --site oci' runs this one's bot and
+    the monitoring, and neither the other's bot nor its pushes.
     """
     from rectbot.stack.run import up as run
 
-    sys.exit(run(read_settings(), detach=detach, say=click.echo))
+    sys.exit(run(read_settings(), detach=detach, say=click.echo, sites=sites))
 
 
 @main.command()
 def down() -> None:
     """Stop the stack on this machine, in order; nothing of it is left running."""
+    from rectbot.settings import Settings, find_home, shift_of
+    from rectbot.stack.layout import Layout
     from rectbot.stack.run import down as run
 
-    run(read_settings(), say=click.echo)
+    settings: Settings | None = None
+    try:
+        settings = read_settings()
+    except ConfigError as error:
+        click.echo(f"down: WARNING: {error}", err=True)
+    layout = Layout.at(find_home(), shift_of(find_home())) if settings is None else Layout.of(settings)
+    run(layout, settings, say=click.echo)
 
 
 @main.command()

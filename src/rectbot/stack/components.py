@@ -8,12 +8,14 @@ death of a real host does.
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rectbot.errors import ConfigError, RectbotError
 from rectbot.settings import Settings, reachable
 from rectbot.stack import grafana, redis_users
-from rectbot.stack.layout import Layout
+from rectbot.stack.layout import Layout, write_private
 from rectbot.stack.servers import find_server, has_grafana
 
 LOCAL_TOKEN = "local-discord"  # noqa: S105 - the local Discord is on loopback, and this token opens nothing else
@@ -64,6 +66,30 @@ def pushing_site(settings: Settings) -> str:
     return settings.failover_priority[0]
 
 
+def local_sites(settings: Settings, layout: Layout) -> tuple[str, ...]:
+    """The sites that this machine's stack runs, most preferred first: all, or what `rectbot up --site` was given."""
+    try:
+        chosen = layout.chosen_sites.read_text(encoding="utf-8").split()
+    except FileNotFoundError:
+        return settings.failover_priority
+    except OSError as error:
+        raise RectbotError(f"{layout.chosen_sites}: cannot be read ({error.strerror}); check its owner") from None
+    return tuple(site for site in settings.failover_priority if site in chosen)
+
+
+def choose_sites(settings: Settings, layout: Layout, sites: Sequence[str]) -> None:
+    """Which sites this machine's stack is to run; none named: all. Raises ConfigError for one that there is not."""
+    for site in sites:
+        if site not in settings.failover_priority:
+            known = ", ".join(settings.failover_priority)
+            raise ConfigError(f"unknown site {site!r}; the sites are {known} (FAILOVER_PRIORITY)")
+    if sites:
+        layout.folder("run")
+        write_private(layout.chosen_sites, "".join(f"{site}\n" for site in sites))
+    else:
+        layout.chosen_sites.unlink(missing_ok=True)
+
+
 def components(settings: Settings, layout: Layout) -> list[Component]:
     """All parts, in the order of starting."""
     parts = [*_servers(settings, layout), _loki(settings, layout)]
@@ -73,8 +99,9 @@ def components(settings: Settings, layout: Layout) -> list[Component]:
         command = ("discord", "serve", "--token", LOCAL_TOKEN, "--journal", journal)
         parts.append(_ours("discord", command, f"http://127.0.0.1:{settings.port('discord')}"))
     parts += _grafana(settings, layout)
-    parts += [_link(settings, site) for site in settings.failover_priority]
-    for site in settings.failover_priority:
+    sites = local_sites(settings, layout)
+    parts += [_link(settings, site) for site in sites]
+    for site in sites:
         parts += _site(settings, layout, site)
     return parts
 

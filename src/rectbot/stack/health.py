@@ -36,21 +36,23 @@ _PUSH_TIME = re.compile(r'^push_time_seconds\{.*?job="([^"]*)".*?\} (\S+)$', re.
 class Facts:
     """What one look at the stack found, for the checks that need more than the component itself."""
 
-    redis: bool
+    redis: bool | None  # None: it answers, but does not tell us (a wrong password)
     sites_up: frozenset[str]
     heartbeat_age_s: dict[str, float | None]
-    push_age_s: dict[str, float]
+    push_age_s: dict[str, float] | None  # None: the Pushgateway does not answer
 
 
 async def check(
     component: Component, facts: Facts, http: aiohttp.ClientSession, settings: Settings, layout: Layout
-) -> bool:
-    """True when the component does what it is there for. Never raises."""
+) -> bool | None:
+    """True when the component does what it is there for, None when that cannot be asked. Never raises."""
     kind = component.name.partition("-")[0]
     if component.site is not None:
-        return component.site in facts.sites_up and _site_program_works(kind, component.site, facts, settings, layout)
+        if component.site not in facts.sites_up:
+            return False
+        return _site_program_works(kind, component.site, facts, settings, layout)
     if kind == "redis":
-        return facts.redis
+        return await _redis_answers(component.address) if facts.redis is None else facts.redis
     if kind == "link":
         return await _redis_answers(component.address)
     if kind == "nginx":
@@ -58,10 +60,14 @@ async def check(
     return await http_ok(http, component.address + _READY_PATHS[kind])
 
 
-def _site_program_works(kind: str, site: str, facts: Facts, settings: Settings, layout: Layout) -> bool:
+def _site_program_works(kind: str, site: str, facts: Facts, settings: Settings, layout: Layout) -> bool | None:
     """A bot works while its heartbeat is fresher than its lease is long; the push agent while its pushes are fresh."""
     if kind == "push":
+        if facts.push_age_s is None:
+            return None
         return any(age <= PUSH_STALE_SECONDS for age in facts.push_age_s.values())
+    if not facts.redis:
+        return None
     limit = site_settings(settings, layout, site).lock_ttl_ms / 1000
     age = facts.heartbeat_age_s.get(site)
     return age is not None and age <= limit
@@ -85,13 +91,15 @@ async def http_json(http: aiohttp.ClientSession, url: str) -> Any:
         return None
 
 
-async def push_times(http: aiohttp.ClientSession, pushgateway: str) -> dict[str, float]:
-    """Unix time of the last push of each job, as the Pushgateway tells it."""
+async def push_times(http: aiohttp.ClientSession, pushgateway: str) -> dict[str, float] | None:
+    """Unix time of the last push of each job, as the Pushgateway tells it; None when it does not."""
     try:
         async with http.get(f"{pushgateway}/metrics") as answer:
             text = await answer.text()
+            if answer.status != HTTPStatus.OK:
+                return None
     except (aiohttp.ClientError, TimeoutError, OSError):
-        return {}
+        return None
     return {job: float(value) for job, value in _PUSH_TIME.findall(text) if job != TRIAL_JOB}
 
 

@@ -21,8 +21,12 @@ class Layout:
     @classmethod
     def of(cls, settings: Settings) -> Layout:
         """The layout for these settings; a port offset gets a state folder of its own, so two stacks never mix."""
-        home = settings.rectbot_home.resolve()
-        offset = settings.rectbot_port_offset
+        return cls.at(settings.rectbot_home, settings.rectbot_port_offset)
+
+    @classmethod
+    def at(cls, home: Path, offset: int) -> Layout:
+        """The layout of a checkout at a port offset."""
+        home = home.resolve()
         return cls(home, home / "var" / (f"offset-{offset}" if offset else "main"))
 
     @property
@@ -74,6 +78,11 @@ class Layout:
     def log(self, name: str) -> Path:
         """The log file of a component."""
         return self.folder("log") / f"{name}.log"
+
+    @property
+    def chosen_sites(self) -> Path:
+        """Which sites `rectbot up --site` has chosen, a name a line; not there when all run here."""
+        return self.var / "run" / "sites"
 
     @property
     def supervisor_socket(self) -> Path:

@@ -16,7 +16,7 @@ from rectbot.logs.client.target import target_of as loki_target
 from rectbot.push.target import target_of as push_target
 from rectbot.settings import Settings
 from rectbot.stack import certificate, redis_users
-from rectbot.stack.components import console_port, link_port, site_settings, uses_local_discord
+from rectbot.stack.components import console_port, link_port, local_sites, site_settings, uses_local_discord
 from rectbot.stack.init import admits
 from rectbot.stack.layout import Layout, read_text
 from rectbot.stack.processes import port_holder
@@ -37,11 +37,11 @@ def check(settings: Settings, layout: Layout) -> None:
     _check_secrets(settings, layout)
     certificate.check(layout.certificate, layout.private_key)
     _check_values(settings, layout)
-    for name, host, port in ports(settings):
+    for name, host, port in ports(settings, layout):
         _check_port(name, host, port)
 
 
-def ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
+def ports(settings: Settings, layout: Layout) -> Iterator[tuple[str, str, int]]:
     """Name, address and port of everything that the stack listens on."""
     for name in ("redis", "pushgateway", "prometheus", "alertmanager", "hub", "loki"):
         yield name, "127.0.0.1", settings.port(name)
@@ -51,7 +51,7 @@ def ports(settings: Settings) -> Iterator[tuple[str, str, int]]:
         yield "console", settings.console_bind, console_port(settings)
     if uses_local_discord(settings):
         yield "discord", "127.0.0.1", settings.port("discord")
-    for site in settings.failover_priority:
+    for site in local_sites(settings, layout):
         yield f"link-{site}", "127.0.0.1", link_port(settings, site)
     if has_grafana():
         yield "grafana", "127.0.0.1", settings.port("console")
@@ -105,7 +105,7 @@ def _check_values(settings: Settings, layout: Layout) -> None:
     check_url(settings)
     push_target(settings)
     loki_target(settings)
-    for site in settings.failover_priority:
+    for site in local_sites(settings, layout):
         failover_config(site_settings(settings, layout, site))
 
 

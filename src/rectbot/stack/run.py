@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 
 from rich.console import Console
+from rich.table import Table
 
 from rectbot.errors import RectbotError
 from rectbot.failover.wiring import open_observer
 from rectbot.settings import Settings
 from rectbot.stack import configuration, control_socket, preflight, processes, supervise
-from rectbot.stack.components import Component, alert_webhook, uses_local_discord
+from rectbot.stack.components import Component, alert_webhook, choose_sites, local_sites, uses_local_discord
 from rectbot.stack.layout import Layout
 from rectbot.stack.status import Observer, Status, own_redis
 from rectbot.stack.supervise import Supervisor, site_program
@@ -28,15 +31,18 @@ _POLL_SECONDS = 0.2
 Say = Callable[[str], None]
 
 
-def up(settings: Settings, *, detach: bool, say: Say) -> int:
+def up(settings: Settings, *, detach: bool, say: Say, sites: Sequence[str] = ()) -> int:
     """Starts the stack; shows it until Ctrl-C and then stops it, or leaves it running when detached.
 
-    Returns the exit code. Raises RectbotError when something keeps it from starting; then nothing is left running.
+    `sites` are those that it runs; without them, all. Returns the exit code. Raises RectbotError when something keeps
+    it from starting; then nothing is left running.
     """
     layout = Layout.of(settings)
     layout.claim()
+    say = _to_whoever_listens(say)
     if Supervisor(layout).running():
         raise RectbotError("the stack is running already: see 'rectbot status', stop it with 'rectbot down'")
+    choose_sites(settings, layout, sites)
     if leftovers := processes.of_stack(layout):
         say(f"up: ending {len(leftovers)} processes that an earlier stack left behind")
         processes.end(leftovers, grace=STOP_SECONDS)
@@ -53,11 +59,28 @@ def up(settings: Settings, *, detach: bool, say: Say) -> int:
     except KeyboardInterrupt:
         say("")
     except BaseException:
-        down(settings, say=lambda _: None)
+        down(layout, settings, say=lambda _: None)
         raise
     _on_signals(signal.SIG_IGN)  # an impatient second Ctrl-C must not leave half of it running
-    down(settings, say=say)
+    down(layout, settings, say=say)
     return 0
+
+
+def _to_whoever_listens(say: Say) -> Say:
+    """Says on as long as somebody reads: `rectbot up --detach | head` is to leave a whole stack running."""
+    gone = False
+
+    def said(line: str) -> None:
+        nonlocal gone
+        if not gone:
+            try:
+                say(line)
+                sys.stdout.flush()
+            except BrokenPipeError:
+                gone = True
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what Python flushes at its end
+
+    return said
 
 
 async def _start(settings: Settings, layout: Layout, say: Say) -> None:
@@ -66,16 +89,17 @@ async def _start(settings: Settings, layout: Layout, say: Say) -> None:
     if alert_webhook(settings) is None:
         say("up: WARNING: DISCORD_ALERT_WEBHOOK_URL is not set: alerts are shown here, and sent nowhere")
     async with Observer(settings) as observer:
+        alone = local_sites(settings, layout) == settings.failover_priority
         for part in observer.parts:
             # The preferred site comes first and is awaited, so that it leads from the beginning.
             if not part.also:
                 supervisor.start(part.name if part.site is None else site_program(part.site))
             await _wait_healthy(observer, part, say)
-            if part.name == "redis" and uses_local_discord(settings):
+            if part.name == "redis" and alone and uses_local_discord(settings):
                 await _initialise(settings)
         status = await _wait_for_leader(observer)
     say("")
-    Console(highlight=False).print(address_table(status))
+    say(_drawn(address_table(status)))
     say("")
     leader = status.leader
     if leader:
@@ -84,6 +108,16 @@ async def _start(settings: Settings, layout: Layout, say: Say) -> None:
         say("up: no site leads yet: a Redis that was just started grants no lease for LOCK_TTL_MS")
     if uses_local_discord(settings):
         say("up: DISCORD_BOT_TOKEN is not set, so the bot talks to the local Discord; set it in .env for the real one")
+
+    elif alone and len(settings.failover_priority) > 1:
+        say("up: all sites run here, for trying; on one of two hosts start only its own: 'rectbot up --site oci'")
+
+
+def _drawn(table: Table) -> str:
+    console = Console(highlight=False)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get().rstrip("\n")
 
 
 async def _initialise(settings: Settings) -> None:
@@ -146,9 +180,11 @@ async def _watch(supervisor: Supervisor, stop: asyncio.Event) -> None:
     stop.set()
 
 
-def down(settings: Settings, *, say: Say) -> None:
-    """Stops the stack in order: sites first, Redis last. Nothing of it is running afterwards."""
-    layout = Layout.of(settings)
+def down(layout: Layout, settings: Settings | None, *, say: Say) -> None:
+    """Stops the stack in order: sites first, Redis last. Nothing of it is running afterwards.
+
+    Settings that cannot be read keep nothing running: without them it merely does not know which site leads.
+    """
     supervisor = Supervisor(layout)
     left = processes.of_stack(layout)
     if not left:
@@ -158,21 +194,43 @@ def down(settings: Settings, *, say: Say) -> None:
     processes.send(left, signal.SIGCONT)  # what is frozen could not stop
     with contextlib.suppress(RectbotError, OSError):  # what the supervisor does not do is done below
         if supervisor.running():
-            _stop_in_order(settings, supervisor, began)
+            _stop_in_order(supervisor, settings, began)
     processes.end(processes.of_stack(layout), grace=max(0.5, STOP_SECONDS - (time.monotonic() - began)))
     control_socket.remove(layout.var)
     say(f"down: stopped ({time.monotonic() - began:.1f} s)")
 
 
-def _stop_in_order(settings: Settings, supervisor: Supervisor, began: float) -> None:
-    names = [site_program(site) for site in settings.failover_priority]
-    for name in names:
-        supervisor.stop(name, wait=False)
-    while time.monotonic() - began < STOP_SECONDS / 2 and any(supervisor.states().get(n) == "STOPPING" for n in names):
-        time.sleep(_POLL_SECONDS)
+def _stop_in_order(supervisor: Supervisor, settings: Settings | None, began: float) -> None:
+    """The standbys first: of two that are stopped at once one would log in when the other releases the lead."""
+    sites = [name for name in supervisor.states() if name.startswith(site_program(""))]
+    last = [name for name in sites if name == site_program(_leader(settings))]
+    for names, until in ([n for n in sites if n not in last], STOP_SECONDS / 4), (last, STOP_SECONDS / 2):
+        for name in names:
+            supervisor.stop(name, wait=False)
+        while time.monotonic() - began < until and any(supervisor.states().get(name) == "STOPPING" for name in names):
+            time.sleep(_POLL_SECONDS)
     supervisor.shutdown()
     while time.monotonic() - began < STOP_SECONDS and supervisor.running():
         time.sleep(_POLL_SECONDS)
+
+
+def _leader(settings: Settings | None) -> str:
+    """The site that leads, if Redis says so soon."""
+    if settings is None:
+        return ""
+    with contextlib.suppress(RectbotError, TimeoutError):
+        return asyncio.run(_ask_who_leads(own_redis(settings)))
+    return ""
+
+
+async def _ask_who_leads(settings: Settings) -> str:
+    store = open_observer(settings)
+    try:
+        async with asyncio.timeout(1):
+            leader = (await store.snapshot()).leader
+        return leader.site if leader else ""
+    finally:
+        await store.close()
 
 
 def _on_signals(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> None:

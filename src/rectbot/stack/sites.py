@@ -7,6 +7,7 @@ import signal
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.settings import Settings
 from rectbot.stack import processes
+from rectbot.stack.components import local_sites
 from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import Supervisor, site_program
 
@@ -19,6 +20,8 @@ def play(settings: Settings, layout: Layout, fault: str, site: str) -> str:
     if site not in settings.failover_priority:
         known = ", ".join(settings.failover_priority)
         raise ConfigError(f"unknown site {site!r}; the sites are {known} (FAILOVER_PRIORITY)")
+    if site not in local_sites(settings, layout):
+        raise ConfigError(f"site {site} does not run on this machine: 'rectbot up --site' chose others")
     supervisor = Supervisor(layout)
     if not supervisor.running():
         raise RectbotError("no stack is running here; start it with 'rectbot up'")

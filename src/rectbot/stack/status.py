@@ -29,13 +29,14 @@ EVENTS_SHOWN = 6
 class Status:
     """The facts, as `rectbot status --json` prints them, and the last events for people."""
 
-    leader: dict[str, Any] | None
+    leader: dict[str, Any] | None  # None also while nobody knows: see `unknown`
     sites: dict[str, dict[str, Any]]
-    push: dict[str, dict[str, float]]
-    alerts: list[dict[str, str]]
-    components: dict[str, dict[str, Any]]
+    push: dict[str, dict[str, float]] | None  # None: the Pushgateway does not say
+    alerts: list[dict[str, str]] | None  # None: Prometheus does not say
+    components: dict[str, dict[str, Any]]  # `healthy` is None where it cannot be asked
     orders: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    unknown: str = ""  # why Redis does not say who leads
 
     @property
     def healthy(self) -> bool:
@@ -51,7 +52,16 @@ class Status:
             "alerts": self.alerts,
             "components": self.components,
             "orders": self.orders,
+            "unknown": self.unknown,
         }
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Why Redis does not say who leads; `refused`: it answers, and a setting is to be corrected."""
+
+    why: str = ""
+    refused: bool = False
 
 
 def own_redis(settings: Settings) -> Settings:
@@ -61,17 +71,21 @@ def own_redis(settings: Settings) -> Settings:
 
 
 class Observer:
-    """Looks at a stack again and again over connections that it keeps. Use it as an async context manager."""
+    """Looks at a stack again and again over connections that it keeps. Use it as an async context manager.
 
-    def __init__(self, settings: Settings) -> None:
+    With `away`, it looks from a site's host at the Redis that the site uses: no part of the stack is on that host.
+    """
+
+    def __init__(self, settings: Settings, *, away: bool = False) -> None:
         self.settings = settings
         self.layout = Layout.of(settings)
-        self.parts = components(settings, self.layout)
+        self.parts = [] if away else components(settings, self.layout)
+        self._away = away
         self._supervisor = Supervisor(self.layout)
 
     async def __aenter__(self) -> Observer:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
-        self._store = open_observer(own_redis(self.settings))
+        self._store = open_observer(self.settings if self._away else own_redis(self.settings))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -83,18 +97,16 @@ class Observer:
         (snapshot, trouble), events, pushed, alerts, states = await asyncio.gather(
             self._snapshot(),
             self._events(),
-            push_times(self._http, self._url("pushgateway")),
+            self._pushes(),
             self._alerts(),
             asyncio.to_thread(self._supervisor.states),
         )
-        now = time.time()
-        push = {job: {"age_s": round(max(0.0, now - then), 3)} for job, then in sorted(pushed.items())}
         sites = _sites(snapshot, self.settings.failover_priority, trouble)
         facts = Facts(
-            redis=snapshot is not None,
+            redis=snapshot is not None or (None if trouble.refused else False),
             sites_up=frozenset(site for site in sites if states.get(site_program(site)) in ("RUNNING", "STARTING")),
             heartbeat_age_s={name: site["heartbeat_age_s"] for name, site in sites.items()},
-            push_age_s={job: entry["age_s"] for job, entry in push.items()},
+            push_age_s=None if pushed is None else {job: entry["age_s"] for job, entry in pushed.items()},
         )
         health = await asyncio.gather(*(self.healthy(part, facts) for part in self.parts))
         parts = {
@@ -102,23 +114,30 @@ class Observer:
             for part, ok in zip(self.parts, health, strict=True)
         }
         ordered = list(orders(snapshot, self.settings.failover_priority)) if snapshot is not None else []
-        return Status(_leader(snapshot), sites, push, alerts, parts, ordered, events)
+        return Status(_leader(snapshot), sites, pushed, alerts, parts, ordered, events, trouble.why)
 
-    async def healthy(self, part: Component, facts: Facts) -> bool:
+    async def healthy(self, part: Component, facts: Facts) -> bool | None:
         """Checks one component."""
         return await check(part, facts, self._http, self.settings, self.layout)
 
     def _url(self, name: str) -> str:
         return f"http://127.0.0.1:{self.settings.port(name)}"
 
-    async def _snapshot(self) -> tuple[Snapshot | None, str]:
+    async def _snapshot(self) -> tuple[Snapshot | None, _Trouble]:
         """What Redis knows, or why it does not say."""
         try:
-            return await self._store.snapshot(), ""
+            return await self._store.snapshot(), _Trouble()
         except ConfigError as error:
-            return None, str(error)
-        except (StoreUnavailable, RectbotError):
-            return None, "Redis does not answer"
+            return None, _Trouble(str(error), refused=True)
+        except (StoreUnavailable, RectbotError) as error:
+            return None, _Trouble(str(error) if self._away else "Redis does not answer")
+
+    async def _pushes(self) -> dict[str, dict[str, float]] | None:
+        times = None if self._away else await push_times(self._http, self._url("pushgateway"))
+        if times is None:
+            return None
+        now = time.time()
+        return {job: {"age_s": round(max(0.0, now - then), 3)} for job, then in sorted(times.items())}
 
     async def _events(self) -> list[Event]:
         try:
@@ -126,10 +145,10 @@ class Observer:
         except (StoreUnavailable, RectbotError):
             return []
 
-    async def _alerts(self) -> list[dict[str, str]]:
-        answer = await http_json(self._http, f"{self._url('prometheus')}/api/v1/alerts")
+    async def _alerts(self) -> list[dict[str, str]] | None:
+        answer = None if self._away else await http_json(self._http, f"{self._url('prometheus')}/api/v1/alerts")
         if not isinstance(answer, dict):
-            return []
+            return None
         return [
             {
                 "name": str(alert["labels"]["alertname"]),
@@ -153,7 +172,7 @@ def _leader(snapshot: Snapshot | None) -> dict[str, Any] | None:
     }
 
 
-def _sites(snapshot: Snapshot | None, priority: tuple[str, ...], trouble: str) -> dict[str, dict[str, Any]]:
+def _sites(snapshot: Snapshot | None, priority: tuple[str, ...], trouble: _Trouble) -> dict[str, dict[str, Any]]:
     known = snapshot.sites if snapshot is not None else {}
     result = {}
     for rank, name in enumerate(priority):
@@ -162,12 +181,12 @@ def _sites(snapshot: Snapshot | None, priority: tuple[str, ...], trouble: str) -
             "heartbeat_age_s": site.heartbeat_age_s if site else None,
             "eligible": bool(site and site.eligible),
             "priority": rank,
-            "state": site_state(snapshot, name) if snapshot is not None else f"unknown: {trouble}",
+            "state": site_state(snapshot, name) if snapshot is not None else f"unknown: {trouble.why}",
         }
     return result
 
 
-async def look_once(settings: Settings) -> Status:
+async def look_once(settings: Settings, *, away: bool = False) -> Status:
     """A single look."""
-    async with Observer(settings) as observer:
+    async with Observer(settings, away=away) as observer:
         return await observer.look()

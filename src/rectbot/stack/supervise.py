@@ -21,7 +21,7 @@ from typing import cast
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
 from rectbot.stack import control_socket
-from rectbot.stack.components import Program, components
+from rectbot.stack.components import Program, components, local_sites
 from rectbot.stack.layout import Layout, write_private
 
 STACK_VARIABLE = "RECTBOT_STACK"  # marks every process of a stack, so that leftovers can be found
@@ -34,7 +34,7 @@ def write_configuration(settings: Settings, layout: Layout) -> None:
     """Writes the supervisors' configurations: the stack's, and one for each site."""
     parts = components(settings, layout)
     programs = [part.program for part in parts if part.site is None and not part.also]
-    for site in settings.failover_priority:
+    for site in local_sites(settings, layout):
         path = layout.folder("sites") / f"{site}.conf"
         site_programs = [part.program for part in parts if part.site == site]
         write_private(path, _configuration(layout, f"site-{site}", site_programs, autostart=True))

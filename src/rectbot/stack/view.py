@@ -13,31 +13,39 @@ from rich.table import Table
 from rich.text import Text
 
 from rectbot.errors import RectbotError
+from rectbot.hosts import is_loopback
 from rectbot.settings import Settings
 from rectbot.stack.layout import Layout
 from rectbot.stack.status import Observer, Status, look_once
 from rectbot.stack.supervise import Supervisor
 
 REFRESH_SECONDS = 1.0
+_HEALTH = {True: Text("ok", "green"), False: Text("DOWN", "bold red"), None: Text("unknown", "yellow")}
 
 
 def show(settings: Settings, *, as_json: bool) -> int:
     """Prints one look, as plain text where the output is not a terminal, or as JSON.
 
-    Returns 0 when every component is healthy, else 1. Raises RectbotError when no stack runs, after the JSON.
+    On a site's own host, where no stack runs, it asks the Redis that the site uses. Returns 0 when all is known and
+    every component healthy, else 1. Raises RectbotError when no stack runs, after the JSON.
     """
-    status = asyncio.run(look_once(settings))
-    absent = (
-        not any(part["healthy"] for part in status.components.values())
-        and not Supervisor(Layout.of(settings)).running()
-    )
+    runs = Supervisor(Layout.of(settings)).running()
+    away = not runs and is_away(settings)
+    status = asyncio.run(look_once(settings, away=away))
+    absent = not runs and not away and not any(part["healthy"] for part in status.components.values())
     if as_json:
         click.echo(json.dumps(status.as_dict(), indent=2))
     elif not absent:
         Console().print(render(status))
     if absent:
         raise RectbotError("no stack is running here; start it with 'rectbot up'")
-    return 0 if status.healthy else 1
+    return 0 if status.healthy and not status.unknown else 1
+
+
+def is_away(settings: Settings) -> bool:
+    """Whether this is the host of a site whose stack is elsewhere, as its settings tell."""
+    elsewhere = settings.redis_url is not None or not is_loopback(settings.redis_host)
+    return settings.site_id is not None and (elsewhere or settings.pushgateway_url is not None)
 
 
 def address_table(status: Status) -> Table:
@@ -46,7 +54,7 @@ def address_table(status: Status) -> Table:
     for heading in ("component", "health", "address"):
         table.add_column(heading, no_wrap=True)
     for name, part in status.components.items():
-        health = Text("ok", "green") if part["healthy"] else Text("DOWN", "bold red")
+        health = _HEALTH[part["healthy"]]
         table.add_row(name, health, part["address"])
     return table
 
@@ -56,11 +64,18 @@ def render(status: Status) -> RenderableType:
     gap = Text()
     orders = Text("\n".join(status.orders), "yellow")
     facts: list[RenderableType] = [_leader(status), *([orders] if status.orders else []), gap, _sites(status), gap]
+    if not status.components:
+        away = Text(
+            "the stack's parts, pushes and alerts are on another host: ask there; 'rectbot doctor' checks this one"
+        )
+        return Group(*facts, _events(status), gap, away)
     facts += [_pushes(status), _alerts(status), gap, _events(status), gap]
     return Group(*facts, address_table(status))
 
 
 def _leader(status: Status) -> Text:
+    if status.unknown:
+        return Text(f"leader  unknown: {status.unknown}", "bold yellow")
     if status.leader is None:
         return Text("leader  nobody", "bold red")
     leader = status.leader
@@ -77,17 +92,23 @@ def _sites(status: Status) -> Table:
         age = site["heartbeat_age_s"]
         heartbeat = Text("none", "red") if age is None else Text(f"{age:.1f} s ago")
         eligible = Text("yes") if site["eligible"] else Text("no", "yellow")
+        if status.unknown:
+            heartbeat = eligible = Text("unknown", "yellow")
         table.add_row(name, str(site["priority"]), heartbeat, eligible, Text(site["state"]))
     return table
 
 
 def _pushes(status: Status) -> Text:
+    if status.push is None:
+        return Text("push    unknown: the Pushgateway does not answer", "yellow")
     ages = ", ".join(f"{job} {entry['age_s']:.0f} s ago" for job, entry in status.push.items())
     return Text(f"push    {ages or 'none yet: on that host run scripts/prometheus-push.sh, it says what is wrong'}")
 
 
 def _alerts(status: Status) -> Text:
     line = Text("alerts  ")
+    if status.alerts is None:
+        return line.append("unknown: Prometheus does not answer", "yellow")
     if not status.alerts:
         return line.append("none", "green")
     for alert in status.alerts:
@@ -124,14 +145,28 @@ async def _lines(console: Console, observer: Observer, stop: asyncio.Event) -> N
     before = ""
     while not stop.is_set():
         status = await observer.look()
-        leader = f"{status.leader['site']} (epoch {status.leader['epoch']})" if status.leader else "nobody"
-        down = [name for name, part in status.components.items() if not part["healthy"]]
-        firing = [alert["name"] for alert in status.alerts if alert["state"] == "firing"]
-        line = f"leader {leader}; down: {', '.join(down) or 'none'}; firing: {', '.join(firing) or 'none'}"
+        line = _in_one_line(status)
         if line != before:
             console.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False, soft_wrap=True)
             before = line
         await _pause(stop)
+
+
+def _in_one_line(status: Status) -> str:
+    leader = "unknown" if status.unknown else "nobody"
+    if status.leader:
+        leader = f"{status.leader['site']} (epoch {status.leader['epoch']})"
+    parts = status.components.items()
+    lists = {
+        "down": [name for name, part in parts if part["healthy"] is False],
+        "unknown": [name for name, part in parts if part["healthy"] is None],
+        "firing": [alert["name"] for alert in status.alerts or () if alert["state"] == "firing"],
+    }
+    if not lists["unknown"]:
+        del lists["unknown"]
+    if status.alerts is None:
+        lists["firing"] = ["unknown"]
+    return "; ".join([f"leader {leader}", *(f"{name}: {', '.join(found) or 'none'}" for name, found in lists.items())])
 
 
 async def _pause(stop: asyncio.Event) -> None:
