@@ -15,6 +15,7 @@ import discord
 
 from rectbot.bot.api import discord_api, use_gateway
 from rectbot.bot.app import ClientFactory, load_app
+from rectbot.bot.pace import pace_connections
 from rectbot.bot.sockets import SocketGuard
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover import Ended, Lease
@@ -57,6 +58,7 @@ class DiscordWorkload:
         login_timeout_s: float = LOGIN_TIMEOUT_S,
         away_limit_s: float = AWAY_LIMIT_S,
     ) -> None:
+        pace_connections()
         self._token = token
         self._api_url = api_url
         self._factory: ClientFactory = load_app(app)

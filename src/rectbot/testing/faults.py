@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-SITE_FAULTS = ("refuse_logins", "invalid_token", "delay_ms", "ack_heartbeats")
+SITE_FAULTS = ("refuse_logins", "invalid_token", "delay_ms", "ack_heartbeats", "hang_up")
 
 
 class Strict(BaseModel):
@@ -75,6 +75,11 @@ class Control(Strict):
         default=None, description="fault when false: heartbeats get no ACK, as on a dead link"
     )
 
+    hang_up: Literal["open", "hello", "login"] | None = Field(
+        default=None,
+        description="fault: the gateway closes new sockets with 4000: at once, after HELLO, or at IDENTIFY and RESUME",
+    )
+
     heartbeat_interval_ms: int | None = Field(
         default=None, ge=50, description="told to new connections; Discord's is 41250"
     )
@@ -106,6 +111,7 @@ class SiteFaults:
     invalid_token: bool = False
     delay_ms: float = 0
     ack_heartbeats: bool = True
+    hang_up: str | None = None
 
 
 @dataclass

@@ -133,6 +133,7 @@ class Connection:
 
     async def _greet(self) -> None:
         query = self._request.query
+        self._hang_up("open")
         if query.get("v", "10") != "10":
             raise Close(4012, "Invalid API version.")
         if query.get("encoding", "json") != "json":
@@ -142,6 +143,11 @@ class Connection:
         await self.send(
             {"op": HELLO, "s": None, "t": None, "d": {"heartbeat_interval": self._interval_ms, "_trace": []}}
         )
+        self._hang_up("hello")
+
+    def _hang_up(self, when: str) -> None:
+        if self._discord.faults.of(self.site).hang_up == when:
+            raise Close(4000, "Unknown error.")
 
     async def _receive(self, data: str | bytes) -> None:
         now = Moment.now()
@@ -272,6 +278,7 @@ class Connection:
     def _authenticate(self, data: Any) -> None:
         if not isinstance(data, dict):
             raise Close(4002, "Error while decoding payload.")
+        self._hang_up("login")
         faults = self._discord.faults.of(self.site)
         if faults.refuse_logins:
             raise Close(4000, "Unknown error.")
