@@ -122,6 +122,7 @@ class Site:
     command: list[str] | None = None
     changes: dict[str, Any] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    output: int | None = None  # where it writes, if not to its log
     prefix: list[str] = field(default_factory=list)  # what starts the site: setpriv, say
     watchers_turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # for who leaves the bot only one watcher
 
@@ -142,7 +143,7 @@ class Site:
                 pass_fds=[memory],
                 env={"PATH": os.environ["PATH"], "TEST_STAGE": str(self.stage.folder)},
                 stdout=log,
-                stderr=log,
+                stderr=log if self.output is None else self.output,
             )
         os.close(memory)
 

@@ -336,6 +336,41 @@ async def test_a_health_check_that_cannot_be_started_is_one_that_failed(stage: S
     await stage.until_live("a")
 
 
+# --- a reader that has fallen asleep
+
+
+@pytest.mark.parametrize("kind", ["leader", "standby"])
+async def test_a_full_pipe_blocks_neither_the_lead_nor_sigterm(stage: Stage, kind: str) -> None:
+    """Standard error goes to a pipe that is full from the start, and that nobody reads."""
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    while True:
+        try:
+            os.write(write, b"x" * 4096)
+        except BlockingIOError:
+            break
+    os.set_blocking(write, True)
+    for site in stage.sites:
+        site.changes = {"lock_ttl_ms": 2_000, "hb_ttl_sec": 30}
+    stage.a.output = write if kind == "leader" else None
+    stage.b.output = write if kind == "standby" else None
+    stage.a.start()
+    await stage.until_live("a")
+    stage.b.start()
+    if kind == "standby":
+        await until(lambda: stage.redis.command("EXISTS rectbot:hb:b") == b":1\r\n")
+        await stage.a.end()
+        await stage.until_live("b")
+    tested = stage.a if kind == "leader" else stage.b
+    await asyncio.sleep(3)
+    assert stage.live() == [tested.name], "it renews"
+    began = boottime_ms()
+    await tested.end()
+    assert boottime_ms() - began < 3_000
+    os.close(read)
+    os.close(write)
+
+
 def test_the_tools_of_these_tests_are_here() -> None:
     assert shutil.which("setpriv")
     assert shutil.which("prlimit")

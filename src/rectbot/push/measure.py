@@ -31,8 +31,8 @@ METRICS = {
     "rectbot_host_disk_available_bytes": "Room for users' files on the root file system.",
     "rectbot_host_boot_time_seconds": "When the host was started, as Unix time.",
     "rectbot_bot_process_up": "1 when the bot's process runs, else 0.",
-    "rectbot_bot_process_cpu_usage_ratio": "CPU use of the bot's process since the last push; 1 is one core.",
-    "rectbot_bot_process_resident_memory_bytes": "Memory of the bot's process.",
+    "rectbot_bot_process_cpu_usage_ratio": "CPU use of the bot and its agent since the last push; 1 is one core.",
+    "rectbot_bot_process_resident_memory_bytes": "Memory of the bot and its agent, each process by itself.",
     "rectbot_bot_process_uptime_seconds": "Time since the bot's process began.",
     "rectbot_bot_log_waiting_bytes": "Log lines of the bot that wait for Loki, compressed.",
     "rectbot_bot_log_dropped_lines": "Log lines of the bot that were dropped since its spool was made: it was full.",
@@ -121,11 +121,15 @@ def measure_spool(folder: Path) -> dict[str, float]:
 
 
 class BotMeter:
-    """Measures the process whose number is in `pid_file`; that file, or the process, may come and go."""
+    """Measures the process whose number is in `pid_file`, and all that it has started: the bot is one of them.
+
+    The file, or the processes, may come and go.
+    """
 
     def __init__(self, pid_file: Path) -> None:
         self._pid_file = pid_file
         self._process: psutil.Process | None = None
+        self._family: list[psutil.Process] = []
         self.read()
 
     def read(self) -> dict[str, float]:
@@ -137,13 +141,20 @@ class BotMeter:
         if self._process is None:
             return {"rectbot_bot_process_up": 0}
         try:
-            with self._process.oneshot():
-                values = {
-                    "rectbot_bot_process_up": 1,
-                    "rectbot_bot_process_resident_memory_bytes": self._process.memory_info().rss,
-                    "rectbot_bot_process_uptime_seconds": _age(self._process),
-                }
-                cpu = self._process.cpu_percent() / 100
+            started = self._process.children(recursive=True)
+            # The ones that we have seen before know how much CPU time they had used then.
+            self._family = [self._process, *(known for known in self._family if known in started)]
+            self._family += [new for new in started if new not in self._family]
+            measured = [(self._process.memory_info().rss, self._process.cpu_percent())]
+            for each in self._family[1:]:
+                with suppress(psutil.Error, OSError):  # it ended while we looked
+                    measured.append((each.memory_info().rss, each.cpu_percent()))
+            values = {
+                "rectbot_bot_process_up": 1,
+                "rectbot_bot_process_resident_memory_bytes": sum(memory for memory, _ in measured),
+                "rectbot_bot_process_uptime_seconds": _age(self._process),
+            }
+            cpu = sum(percent for _, percent in measured) / 100
         except (psutil.Error, OSError):  # it ended while we looked
             return {"rectbot_bot_process_up": 0}
         return values | ({"rectbot_bot_process_cpu_usage_ratio": cpu} if seen_before else {})

@@ -30,11 +30,16 @@ _PR_SET_CHILD_SUBREAPER = 36  # <sys/prctl.h>
 
 
 def describe() -> str:
-    """Which containment is in force for programs that this user starts here, found by trying it."""
+    """Which containment is in force for programs that this user starts here, in words."""
+    return words(find())
+
+
+def find() -> str:
+    """The same as NAMESPACE or TIES, found by trying it."""
     import subprocess  # noqa: PLC0415 (the watchdog does without)
 
     trial = subprocess.run([sys.executable, "-I", "-S", __file__], capture_output=True, check=False)
-    return words(TIES if trial.returncode else NAMESPACE)
+    return TIES if trial.returncode else NAMESPACE
 
 
 def words(kind: str) -> str:
