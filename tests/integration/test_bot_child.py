@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -150,11 +151,11 @@ async def test_background_tasks_are_gone_with_the_lease_and_back_with_the_next(
     """`tasks.loop` in setup_hook and at module level, threads and executors: none ticks while another site leads."""
     changes: dict[str, Any] = {"LOCK_TTL_MS": "3000", "HB_TTL_SEC": "30", "FAILBACK_DELAY_SEC": "3600"}
     home = app_in(tmp_path, "xserver")
-    async with (
-        site("xserver", discord, told, tmp_path, BOT_APP="holdups:Looping", **changes) as xserver,
-        site("oci", discord, told, tmp_path, **changes) as oci,
-    ):
+    async with AsyncExitStack() as stack:
+        looping = site("xserver", discord, told, tmp_path, BOT_APP="holdups:Looping", **changes)
+        xserver = await stack.enter_async_context(looping)
         await until(lambda: live(discord) == ["xserver"], within_s=30)
+        oci = await stack.enter_async_context(site("oci", discord, told, tmp_path, **changes))
         await until(lambda: "waits for the lease" in oci.log, within_s=30)
         for turn in (1, 2):
             began = now()
@@ -318,3 +319,30 @@ async def test_a_bot_that_dies_hands_over_at_once_and_its_logins_are_told_at_onc
             assert now() - began < 10, "long before the lock would expire"
             assert "the program was ended by signal 9" in xserver.log
     assert overlaps(entries(discord)) == []
+
+
+async def test_each_login_of_a_bot_reaches_the_budget_of_all_sites(
+    discord: Running, told: RedisServer, tmp_path: Path
+) -> None:
+    """The first is paid for by the grant; one after a session that Discord has thrown away counts by itself."""
+    changes: dict[str, Any] = {"LOCK_TTL_MS": "3000", "HB_TTL_SEC": "30", "LOGIN_BUDGET": "40"}
+    observer = open_store(
+        FailoverConfig(site="", lock_ttl_ms=3_000, hb_ttl_sec=30, login_budget=40, priority=("xserver", "oci")),
+        url=told.url,
+    )
+
+    async def left() -> int | None:
+        return (await observer.snapshot()).logins_left
+
+    async with site("xserver", discord, told, tmp_path, **changes):
+        await until(lambda: live(discord) == ["xserver"], within_s=30)
+        before = await left()
+        assert before is not None
+        for session in discord.discord.sessions.live():
+            assert session.connection is not None
+            await session.connection.invalidate(resumable=False)
+        await until(lambda: len(entries(discord, "ready")) == 2, within_s=30)
+        async with asyncio.timeout(10):
+            while await left() != before - 1:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+    await observer.close()

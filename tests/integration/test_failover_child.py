@@ -287,3 +287,64 @@ async def test_wrong_settings_are_told_before_anything_runs(
     assert words in err.decode()
     assert "Traceback" not in err.decode()
     assert not (tmp_path / "ran").exists()
+
+
+JOINING = """
+import asyncio, os, signal, sys
+from rectbot.failover import LeaseLost, join
+
+async def main():
+    stopped = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopped.set)
+    print("up", os.environ["RECTBOT_SITE"], flush=True)
+    lease = await join()
+    lease.login()
+    lease.check()
+    print("leads", lease.site, lease.epoch > 0, flush=True)
+    first = lease.deadline
+    while lease.deadline == first and not stopped.is_set():
+        await asyncio.sleep(0.02)
+    print("renewed", flush=True)
+    deadline = lease.deadline
+    import time
+    while lease.deadline == deadline:
+        time.sleep(0.02)        # a loop that is kept busy: a check hears of renewals all the same
+        if lease.remaining_ms() == 0:
+            lease.check()
+    print("busy and renewed", flush=True)
+    await stopped.wait()
+    sys.exit(7)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("warm", [True, False])
+async def test_a_program_joins_the_lease(redis: RedisServer, warm: bool) -> None:
+    words = ["failover", "run", *(["--warm"] if warm else []), "--", sys.executable, "-c", JOINING]
+    given = rectbot(redis, *words)
+    process = await asyncio.create_subprocess_exec(
+        *given["args"], env=given["env"], stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+
+    async def line() -> str:
+        assert process.stdout is not None
+        return (await asyncio.wait_for(process.stdout.readline(), 30)).decode().strip()
+
+    assert await line() == "up oci"
+    if warm:
+        assert redis.command("EXISTS rectbot:leader") == b":0\r\n", "it was started before the lease"
+    assert await line() == "leads oci True"
+    assert await line() == "renewed"
+    assert await line() == "busy and renewed"
+    process.terminate()
+    assert await process.wait() == 7
+
+
+async def test_a_program_that_nobody_has_started_so_is_told() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", JOINING, env={"RECTBOT_SITE": "x"}, stderr=asyncio.subprocess.PIPE
+    )
+    _, errors = await process.communicate()
+    assert b"RectbotError: this program was not started by 'rectbot failover run'" in errors

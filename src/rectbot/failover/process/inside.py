@@ -49,7 +49,11 @@ def exit_within(seconds: float, code: int) -> None:
         time.sleep(seconds)
         os._exit(code)
 
-    threading.Thread(target=wait, name="exit", daemon=True).start()
+    try:
+        threading.Thread(target=wait, name="exit", daemon=True).start()
+    except RuntimeError:  # no room for a thread
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 async def live(workload: Workload, lease: Lease, stop: Stop, tell: Tell, stop_s: float) -> Ended | None:
