@@ -22,6 +22,7 @@ from servers_monitoring import PASSWORD, local_discord, make_certificate, push_p
 
 NAME = "oci.test"
 TTL_S = 2.0
+BUSY_S = 6  # to start two small processes; packets that are dropped cost minutes
 DEAD = {"IPv6 that is dropped": "::1", "a first address that is dead": "127.83.1.1"}
 
 
@@ -97,13 +98,18 @@ def test_a_site_leads_within_its_ttl_and_two_seconds(dead: str, host: Host, tmp_
     redis = RedisServer(tmp_path / "redis", port=free_port_of("127.0.0.1", dead))
     redis.start()
     try:
-        with dead_first(host, dead, redis.port):
+        with dead_first(host, dead, redis.port), under_the_lease(host, redis) as process:
+            until(lambda: _is_agent(process.pid), "the settings are read", 60)
             began = time.monotonic()
-            with under_the_lease(host, redis):
-                until(lambda: started(host) == 1, "it leads", 20)
-                assert time.monotonic() - began < TTL_S + 2 + 4  # to start Python on a busy machine
+            until(lambda: started(host) == 1, "it leads", 60)
+            assert time.monotonic() - began < TTL_S + 2 + BUSY_S
     finally:
         redis.kill()
+
+
+def _is_agent(pid: int) -> bool:
+    """Whether the command line, which takes its time on a busy machine, has become what speaks to Redis."""
+    return b"-I" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
 
 
 @pytest.mark.parametrize("dead", DEAD.values(), ids=DEAD)
@@ -144,7 +150,7 @@ def test_sigterm_does_not_wait_for_a_resolver_that_hangs(host: Host, redis: Redi
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 10, "a resolver takes 20 s and more, and this one for ever"
     assert started(host) == 0
 
 
