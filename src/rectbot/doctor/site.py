@@ -232,11 +232,37 @@ def _tail(path: Path) -> str | None:
 
 
 def what_contains_it(subject: Subject) -> Verdict:
-    """What ends the bot's processes when its watchdog goes."""
-    kind = containment.describe()
-    if subject.settings.failover_containment == "off" or kind != containment.words(containment.NAMESPACE):
-        return ok(f"a program under the lease is held by {containment.words(containment.TIES)}")
-    return ok(f"a program under the lease is held by {kind}")
+    """What ends the bot's processes when its watchdog goes: seen at the bot that runs, else found by trying it."""
+    process = _process(subject)
+    inside = [] if process is None else [_is_in_a_namespace(child.pid) for child in _children(process)]
+    if inside:
+        kind = containment.NAMESPACE if any(inside) else containment.TIES
+        return _verdict_on(kind, "the bot that runs is held by")
+    kind = containment.TIES if subject.settings.failover_containment == "off" else containment.find()
+    return _verdict_on(kind, "a program that this user starts is held by")
+
+
+def _verdict_on(kind: str, who: str) -> Verdict:
+    found = f"{who} {containment.words(kind)}"
+    if kind == containment.NAMESPACE:
+        return ok(found)
+    return warn(found, "docs/failover.md says what that leaves open; root, or user namespaces, would allow it")
+
+
+def _children(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.children(recursive=True)
+    except psutil.Error:
+        return []
+
+
+def _is_in_a_namespace(pid: int) -> bool:
+    """Whether a process has a second number, in a PID namespace of its own: proc_pid_status(5)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
+    except OSError:
+        return False
+    return any(len(line.split()) > 2 for line in status.splitlines() if line.startswith("NSpid:"))
 
 
 def _process(subject: Subject) -> psutil.Process | None:
