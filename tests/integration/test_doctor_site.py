@@ -132,6 +132,9 @@ def test_a_site_in_order(site: Site) -> None:
         "REDIS_PASSWORD is shorter than 16 characters; PUSHGATEWAY_PASSWORD is shorter than 16 characters",
     )
     assert checks.pop("redis-rights") == ("WARN", "at Redis default may change users, settings and others' keys")
+    held, found = checks.pop("containment")
+    assert held == ("PASS" if "held by a PID namespace" in found else "WARN")
+    assert found.startswith("the bot that runs is held by")
     assert {result for result, _ in checks.values()} == {"PASS"}, checks
 
 
