@@ -1,12 +1,20 @@
 """At most one leader over all sites, whatever fails, and almost always one.
 
+A program that `rectbot failover run` has started, as a process of its own for each lease, needs one name:
+
+    lease = await join()
+
+`lease.check()` raises `LeaseLost` once this site may no longer act; `lease.login()` is called before each login at a
+service that counts them, so that all sites together keep within `login_budget`.
+
+A workload inside of the process that renews is started with such a lease by `run`, and stopped before it ends:
+
     config = FailoverConfig(site="oci", priority=("xserver", "oci"))
     store = open_store(config, host="127.0.0.1", port=6379, password="...")
     await run(config, store, MyWorkload(), stop=stop_on_signals(), guardian=True)
 
-`MyWorkload` follows the `Workload` protocol: it is started with a `Lease`, whose `check()` raises `LeaseLost` once this
-site may no longer act, and is stopped before the lease ends. It calls the lease's `login()` before each login at a
-service that counts them, so that all sites together keep within `login_budget`.
+`MyWorkload` follows the `Workload` protocol. What it leaves behind (tasks, threads, the state of modules) meets the
+next lease: prefer the first way.
 """
 
 TYPE_CHECKING = False  # a watchdog imports us, too, and `typing` costs it half a megabyte
