@@ -1,5 +1,5 @@
 # Two commands: 'make up' runs everything, 'make test' tests everything. Both install what is missing first.
-.PHONY: screenshots help setup setup-dev up down test test-compose chaos lint format lock
+.PHONY: screenshots sbom audit digests help setup setup-dev up down test test-compose chaos lint format lock
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -44,3 +44,15 @@ format: setup-dev ## let ruff format the code
 
 lock: ## renew the lock files from pyproject.toml (needs uv)
 	@scripts/lock.sh
+
+# For whoever has a network; not part of the tests. The tools come and go: they are no dependency of ours.
+audit: ## ask the advisory database about the locked Python packages (network)
+	@$(BIN)/python -m venv --clear var/tools && var/tools/bin/pip install --quiet pip-audit && \
+		var/tools/bin/pip-audit --require-hashes --disable-pip -r requirements.lock
+
+sbom: ## the bill of materials of the locked Python packages, CycloneDX JSON in var/sbom.json (network)
+	@$(BIN)/python -m venv --clear var/tools && var/tools/bin/pip install --quiet cyclonedx-bom && \
+		var/tools/bin/cyclonedx-py requirements requirements.lock --output-file var/sbom.json && echo "var/sbom.json is written"
+
+digests: ## write each image's digest beside its tag in the compose file (docker and a network)
+	@scripts/digests.sh

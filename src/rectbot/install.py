@@ -15,6 +15,7 @@ from rectbot.settings import Settings
 
 BOT, PUSH, TIMER = "rectbot-bot.service", "rectbot-push.service", "rectbot-push.timer"
 SYSTEM_UNITS = Path("/etc/systemd/system")
+_CRON_LOG_KIB = 5_120  # of the bot's log that cron's shell writes
 MISCONFIGURED = "2 78"  # exit codes that no restart mends: a wrong setting; EX_CONFIG of a user's own program
 
 # systemd.exec(5). The first group needs no privileges, so it also holds in a user's own units.
@@ -171,6 +172,9 @@ def crontab(site: Site) -> str:
     bot = (
         f"mkdir -p {run} && cd {folder} && {settings} flock -n -E 0 {lock} {shlex.join(site.bot_command)} >>{log} 2>&1"
     )
+    # What is over some megabytes is copied away and emptied: the bot goes on writing at the file's end.
+    rotate = f"""find {log} -size +{_CRON_LOG_KIB}k -exec sh -c 'cp "$0" "$0.1" && : >"$0"' {{}} ';' 2>/dev/null;"""
+    bot = f"umask 077; {rotate} {bot}"
     push = f"{settings} {shlex.quote(str(site.home / 'scripts' / 'prometheus-push.sh'))} >/dev/null"
     lines = ("# rectbot at the site " + site.name, *(f"* * * * * {_cron(line)}" for line in (bot, push)))
     return "\n".join(lines) + "\n"

@@ -101,6 +101,9 @@ def test_cron_starts_the_bot_once_and_again_when_it_is_gone(home: Path, tmp_path
     finally:
         first.kill()
         first.wait()
+    log = home / "var" / "bot-xserver.log"
+    assert log.stat().st_mode & 0o077 == 0
+    log.write_bytes(b"x" * 6_000_000)
     assert record.read_text().splitlines() == ["failover", "run", "--", "prog", ODD, "xserver true"], "it ran once"
     third = subprocess.Popen(["/bin/sh", "-c", line], env=environment)
     try:
@@ -110,6 +113,8 @@ def test_cron_starts_the_bot_once_and_again_when_it_is_gone(home: Path, tmp_path
     finally:
         third.kill()
         third.wait()
+    assert log.stat().st_size < 1_000_000, "what was long is away"
+    assert log.with_name("bot-xserver.log.1").stat().st_size == 6_000_000
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -16,6 +18,7 @@ from rectbot.stack.init import init
 from rectbot.stack.layout import Layout, write_private
 
 ROOT = Path(__file__).resolve().parents[2]
+COMPOSE = (ROOT / "docker-compose.monitoring.yml").read_text()
 
 
 @pytest.fixture
@@ -83,3 +86,29 @@ def test_they_follow_a_rotation_and_keep_what_has_no_other_source(layout: Layout
     after = {path.name: path.read_text() for path in layout.container_secrets.iterdir()}
     changed = {name for name in after if after[name] != before[name]}
     assert changed == {"redis-auth.conf", "hub.env", "bot.env"}
+
+
+def test_a_clone_under_a_strict_umask_is_opened_for_the_containers_and_no_secret_is(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        shutil.copy(ROOT / ".env.example", tmp_path)
+        ignored = shutil.ignore_patterns("secrets", "tls", "htpasswd", "allowlist.conf", "proof.conf")
+        shutil.copytree(ROOT / "docker" / "monitoring", tmp_path / "docker" / "monitoring", ignore=ignored)
+        layout = Layout(tmp_path, tmp_path / "var" / "main")
+        for path in (layout.monitoring, *layout.monitoring.rglob("*")):
+            path.chmod(0o700 if path.is_dir() else 0o600)
+        lines = list(init(layout))
+        assert any("readable for containers" in line for line in lines)
+    finally:
+        os.umask(before)
+    mounted = set(re.findall(r"^ *- ?\"?\./docker/monitoring/([^:]+):", COMPOSE, re.MULTILINE))
+    mounted |= set(re.findall(r"\[\"\./docker/monitoring/([^:]+):", COMPOSE))
+    assert {"prometheus", "redis/redis.conf", "grafana/grafana.ini"} <= mounted
+    for name in sorted(mounted - {"cloudflared"}):
+        place = layout.monitoring / name
+        for path in (*place.parents[: len(Path(name).parts)], place, *(place.rglob("*") if place.is_dir() else ())):
+            wanted = 0o005 if path.is_dir() else 0o004
+            assert path.stat().st_mode & wanted == wanted, path
+    for path in (layout.env_file, layout.htpasswd, layout.private_key, layout.container_secrets):
+        assert not path.stat().st_mode & 0o077, path
+    assert list(init(layout)) == ["everything is there already: nothing was changed"]

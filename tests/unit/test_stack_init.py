@@ -6,6 +6,7 @@ import datetime as dt
 import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 import bcrypt
 import pytest
@@ -107,6 +108,13 @@ def test_the_certificate_names_its_hosts_and_keeps_them(layout: Layout) -> None:
 def test_a_host_that_is_none_is_refused(layout: Layout, host: str) -> None:
     with pytest.raises(ConfigError, match="host"):
         list(init(layout, hosts=[host]))
+
+
+@pytest.mark.parametrize("arguments", [{"hosts": ["ok.example", "a b"]}, {"allow": ["nonsense"]}, {"rotate": "all"}])
+def test_what_is_refused_has_written_nothing(layout: Layout, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        list(init(layout, **arguments))
+    assert sorted(path.name for path in layout.home.rglob("*")) == [".env.example"]
 
 
 def test_certificate_check_names_what_is_wrong(layout: Layout, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import urllib3
@@ -23,6 +24,8 @@ FIRST_BACKOFF_SECONDS = 0.5
 SHORTEST_WAIT_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 10.0
 ANSWER_TIMEOUT_SECONDS = 10.0
+CONNECT_TIMEOUT_SECONDS = 4.0
+Say = Callable[[str], None]
 
 
 class AlertError(RectbotError):
@@ -37,11 +40,13 @@ class _Refusal:
     wait: float | None = None
 
 
-def send_alert(text: str, settings: Settings, *, give_up_after: float = GIVE_UP_AFTER_SECONDS) -> None:
+def send_alert(
+    text: str, settings: Settings, *, give_up_after: float = GIVE_UP_AFTER_SECONDS, say: Say | None = None
+) -> None:
     """Sends `text` to DISCORD_ALERT_WEBHOOK_URL, as several messages when it is long; nobody is pinged by it.
 
     Rate limits, server errors and network failures are tried again for `give_up_after` seconds in all. A message whose
-    answer got lost may then arrive twice.
+    answer got lost may then arrive twice. `say` is told the first time that it must try again.
 
     Raises ConfigError when the URL is missing or wrong or there is no text, AlertError when Discord does not take it.
     """
@@ -52,7 +57,7 @@ def send_alert(text: str, settings: Settings, *, give_up_after: float = GIVE_UP_
     deadline = time.monotonic() + give_up_after
     with Pool() as pool:
         for part in parts:
-            _deliver(pool, url, part, deadline)
+            _deliver(pool, url, part, deadline, say)
 
 
 def webhook_url(settings: Settings) -> Url:
@@ -80,13 +85,17 @@ def shown(url: Url) -> str:
     return f"{url.scheme}://{url.netloc}{(url.path or '').rpartition('/')[0]}/…"
 
 
-def _deliver(pool: urllib3.PoolManager, url: Url, text: str, deadline: float) -> None:
+def _deliver(pool: urllib3.PoolManager, url: Url, text: str, deadline: float, say: Say | None) -> None:
     backoff = FIRST_BACKOFF_SECONDS
     while (refusal := _post(pool, url, text, deadline)) is not None:
         wait = backoff if refusal.wait is None else refusal.wait
         if time.monotonic() + wait > deadline:
             later = "" if refusal.wait is None else f", which asks to wait {refusal.wait:.0f} s"
             raise AlertError(f"{shown(url)}: not delivered: {refusal.reason}{later}; try again later")
+        if say is not None:
+            left = deadline - time.monotonic()
+            say(f"{shown(url)}: {refusal.reason}; trying again for {left:.0f} s, Ctrl-C gives up")
+            say = None
         time.sleep(wait)
         backoff = min(2 * backoff, LONGEST_BACKOFF_SECONDS)
 
@@ -100,7 +109,7 @@ def _post(pool: urllib3.PoolManager, url: Url, text: str, deadline: float) -> _R
             "POST",
             url._replace(query=query).url,
             json={"content": text, "allowed_mentions": {"parse": []}},
-            timeout=urllib3.Timeout(total=timeout),
+            timeout=urllib3.Timeout(connect=min(CONNECT_TIMEOUT_SECONDS, timeout), total=timeout),
             retries=False,
             redirect=False,
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from rectbot import __version__
-from rectbot.cli.common import Group, read_settings
+from rectbot.cli.common import Duration, Group, read_settings
 from rectbot.cli.failover import failover
 from rectbot.cli.logs import logs
 from rectbot.errors import ConfigError
@@ -195,13 +195,24 @@ class _Push(click.Command):
 
 
 @main.command(cls=_Push)
-@click.option("--every", type=click.FloatRange(min=1), metavar="SECONDS", help="Go on pushing; without it, push once.")
+@click.option(
+    "--every",
+    type=Duration(least=1),
+    metavar="TIME",
+    help="Go on pushing, as with 60s; without it, once.",
+)
 @click.option("--job", metavar="NAME", help="Push under this job instead of the URL's.")
-def push(every: float | None, job: str | None) -> None:
+@click.option("--forget", metavar="JOB", help="At the stack's host: let the Pushgateway forget what JOB has pushed.")
+def push(every: float | None, job: str | None, forget: str | None) -> None:
     """Measure this host and its bot, and push to the Pushgateway through the push proxy."""
     from rectbot import push as pusher
 
     settings = read_settings()
+    if forget is not None:
+        from rectbot.push.forget import forget as let_go
+
+        click.echo(f"push: {let_go(settings, forget)}")
+        return
     if every is None:
         pusher.push_once(settings, job)
     else:
@@ -211,10 +222,18 @@ def push(every: float | None, job: str | None) -> None:
 @main.command()
 @click.argument("text")
 def alert(text: str) -> None:
-    """Send TEXT ('-': standard input) to the webhook DISCORD_ALERT_WEBHOOK_URL."""
-    from rectbot.alerts.webhook import send_alert
+    """Send TEXT ('-': standard input) to the webhook DISCORD_ALERT_WEBHOOK_URL.
 
-    send_alert(sys.stdin.buffer.read().decode(errors="replace") if text == "-" else text, read_settings())
+    Without one, where a stack with the local Discord runs here, to that.
+    """
+    from rectbot.alerts.webhook import send_alert
+    from rectbot.stack.supervise import with_local_webhook
+
+    send_alert(
+        sys.stdin.buffer.read().decode(errors="replace") if text == "-" else text,
+        with_local_webhook(read_settings()),
+        say=lambda line: click.echo(f"rectbot: {line}", err=True),
+    )
 
 
 @main.group(cls=Group)
@@ -281,3 +300,16 @@ def discord_serve(host: str, port: int | None, token: str, journal: Path | None)
     from rectbot.testing.discord import serve
 
     serve(host, port or read_settings().port("discord"), token, journal)
+
+
+@discord.command("journal")
+@click.option("--event", "events", multiple=True, metavar="NAME", help="Only these, for example session_open.")
+@click.option("--url", metavar="URL", help="Where it is; without it, the one of the stack on this machine.")
+def discord_journal(events: tuple[str, ...], url: str | None) -> None:
+    """Print what the local Discord saw, a JSON object a line, oldest first: every session, login and call."""
+    import json
+
+    from rectbot.testing.journal import fetch
+
+    for entry in fetch(url or f"http://127.0.0.1:{read_settings().port('discord')}", events):
+        click.echo(json.dumps(entry, ensure_ascii=False))

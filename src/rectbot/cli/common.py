@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rectbot.errors import RectbotError
+from rectbot.durations import parse_seconds
+from rectbot.errors import ConfigError, RectbotError
 
 if TYPE_CHECKING:
     from rectbot.settings import Settings
@@ -34,6 +35,26 @@ class Group(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+
+class Duration(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
+    """A length of time in seconds: 90s, 1h30m, 2d, or a number of seconds."""
+
+    name = "TIME"
+
+    def __init__(self, least: float = 0.01) -> None:
+        self.least = least
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        if isinstance(value, int | float):
+            return float(value)
+        try:
+            seconds = parse_seconds(value, bare=True)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+        if seconds < self.least:
+            self.fail(f"{value!r} is less than {self.least:g} s", param, ctx)
+        return seconds
 
 
 def read_settings() -> Settings:

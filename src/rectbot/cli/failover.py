@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from rectbot.cli.common import Group, read_settings
+from rectbot.cli.common import Duration, Group, read_settings
 
-_SECONDS = click.FloatRange(min=0.01)
+_SECONDS = Duration()
 
 
 @click.group(cls=Group)

@@ -76,7 +76,7 @@ def logs_query(colour: bool | None, **options: Any) -> None:
 @click.option("--new", "new_only", is_flag=True, help="Leave out what an unknown file holds at the start.")
 @click.option("--once", is_flag=True, help="Stop at the end of the files.")
 def logs_ship(files: tuple[Path, ...], labels: tuple[str, ...], **options: Any) -> None:
-    """Ship the lines of FILES to LOKI_URL, as they come, for bots in any language.
+    """Ship the lines of FILES to LOKI_URL, as they come, for bots in any language; without it, to this machine's Loki.
 
     Rotation under any name, by renaming, copying or compressing, is followed, and so is truncation. After a restart it
     goes on where it was: the file --state remembers. While Loki is away nothing is read, and nothing is lost while the

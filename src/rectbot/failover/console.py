@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from rectbot.durations import parse_seconds
 from rectbot.errors import ConfigError
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import MEANINGS, Event, SiteState, Snapshot
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Say = Callable[[str], None]
 
-_UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _FOREVER_S = 10 * 365 * 86_400
 _DONE = {
     "hold": "no automatic moves",
@@ -77,7 +77,8 @@ def switch(settings: Settings, say: Say, command: Command, patience_s: float | N
         assert snapshot.leader is not None
         how = f"after {time.monotonic() - began:.1f} s" if changed else "already"
         say(f"{command.site} leads with epoch {snapshot.leader.epoch}, {how}")
-        say("it keeps the lead from preferred sites until it loses it, or until the next switch")
+        if command.site != config.priority[0]:
+            say("it keeps the lead from preferred sites until it loses it, or until the next switch")
 
     _with_store(settings, act)
 
@@ -97,6 +98,9 @@ def order(settings: Settings, say: Say, command: Command) -> None:
             if snapshot.hold.site
             else "nobody leads now, and nobody will, until 'rectbot failover unhold' or 'switch'"
         )
+        if command.for_ms is not None:
+            end = time.localtime(time.time() + snapshot.hold.remaining_s)
+            say(f"until {time.strftime('%Y-%m-%d %H:%M:%S', end)}, which is in {_duration(snapshot.hold.remaining_s)}")
     if command.act == "drain" and not any(site.eligible for site in snapshot.sites.values()):
         say("no other site stands ready: nobody leads")
 
@@ -109,14 +113,8 @@ def own_site(settings: Settings, site: str | None) -> str:
 
 
 def parse_duration(text: str) -> int:
-    """Milliseconds of `90s`, `30m`, `2h` or `1d`. Raises ConfigError for anything else."""
-    try:
-        ms = round(float(text[:-1]) * _UNITS[text[-1:]] * 1000)
-    except (ValueError, KeyError, OverflowError):
-        ms = 0
-    if ms < 1 or ms > _FOREVER_S * 1000:
-        raise ConfigError(f"{text!r} is not a duration: write for example 90s, 30m, 2h or 1d")
-    return ms
+    """Milliseconds of `90s`, `30m`, `1h30m` or `2d`. Raises ConfigError for anything else."""
+    return round(parse_seconds(text) * 1000)
 
 
 def _with_store(settings: Settings, act: Callable[[LeaseStore, FailoverConfig], Awaitable[T]]) -> T:

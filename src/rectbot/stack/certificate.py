@@ -51,6 +51,12 @@ def make(hosts: Sequence[str] = ()) -> tuple[str, str]:
     return certificate.public_bytes(serialization.Encoding.PEM).decode(), private.decode()
 
 
+def check_hosts(hosts: Sequence[str]) -> None:
+    """Raises ConfigError for a name that cannot stand in a certificate."""
+    for host in hosts:
+        _general_name(host)
+
+
 def _general_name(host: str) -> x509.GeneralName:
     try:
         return x509.IPAddress(ipaddress.ip_address(host))

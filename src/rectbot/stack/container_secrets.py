@@ -9,6 +9,7 @@ them, and a container sees only what is mounted into it. They are copies: .env, 
 from __future__ import annotations
 
 import secrets
+import stat
 from collections.abc import Iterator
 
 from dotenv import dotenv_values
@@ -30,6 +31,11 @@ _HUB = (
     "DASHBOARD_VIEWER_PASSWORD",
     "CONSOLE_SECRET",
 )
+# What containers mount, in docker/monitoring, that holds no secret.
+_SHARED = (
+    *("alertmanager", "alloy", "grafana", "loki", "prometheus", "redis", "cloudflared/config.yml"),
+    *("pushgateway/nginx.conf", "pushgateway/engine", "pushgateway/allowlist.conf"),
+)
 _GENERATED = "metabase-db-password"  # nothing but the two containers of the profile `bi` ever needs it
 
 
@@ -47,6 +53,28 @@ def write(layout: Layout) -> Iterator[str]:
         raise RectbotError(f"{folder}: cannot be written ({error.strerror}); check its owner") from None
     if written:
         yield f"wrote {folder} for docker compose ({', '.join(written)})"
+
+
+def open_shared(layout: Layout) -> Iterator[str]:
+    """Lets containers read the configuration that they mount; a clone under umask 077 does not. No secret is touched.
+
+    Yields a line when a mode was changed. Raises RectbotError when it cannot be.
+    """
+    there = [path for name in _SHARED if (path := layout.monitoring / name).exists()]
+    shared = [layout.monitoring, layout.monitoring / "pushgateway", *there]
+    shared += [path for folder in there if folder.is_dir() for path in folder.rglob("*")]
+    closed = []
+    for path in shared:
+        mode = 0o755 if path.is_dir() else 0o644
+        if path.exists() and not path.is_symlink() and path.stat().st_mode & mode != mode:
+            closed.append((path, stat.S_IMODE(path.stat().st_mode) | mode))
+    for path, mode in closed:
+        try:
+            path.chmod(mode)
+        except OSError as error:
+            raise RectbotError(f"{path}: containers cannot read it ({error.strerror}); chmod a+rX it") from None
+    if closed:
+        yield f"made {len(closed)} files and folders in {layout.monitoring} readable for containers"
 
 
 def _contents(layout: Layout) -> dict[str, str]:

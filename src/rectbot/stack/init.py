@@ -48,6 +48,7 @@ def init(
     if rotate is not None and rotate not in ROTATABLE:
         raise ConfigError(f"--rotate {rotate}: choose one of {', '.join(ROTATABLE)}")
     allowed = allowlist.parse(allow)
+    certificate.check_hosts(hosts)
     if ttl_ms is not None and not _SHORTEST_TTL_MS <= ttl_ms <= DEFAULT_LOCK_TTL_MS:
         raise ConfigError(f"--ttl: choose {_SHORTEST_TTL_MS // 1000}s to {DEFAULT_LOCK_TTL_MS // 1000}s, as 20s")
     changed, fresh = False, not layout.env_file.exists()
@@ -58,6 +59,7 @@ def init(
         _htpasswd(layout),
         _allowlist(layout, allowed),
         container_secrets.write(layout),
+        container_secrets.open_shared(layout),
     )
     for line in itertools.chain(*made):
         changed = True

@@ -18,10 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from pydantic import SecretStr
+
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
 from rectbot.stack import control_socket
-from rectbot.stack.components import Program, components, local_sites
+from rectbot.stack.components import Program, alert_webhook, components, local_sites
 from rectbot.stack.layout import Layout, write_private
 
 STACK_VARIABLE = "RECTBOT_STACK"  # marks every process of a stack, so that leftovers can be found
@@ -119,6 +121,14 @@ def _section(name: str, options: dict[str, str]) -> str:
 
 def _escape(value: str) -> str:
     return value.replace("%", "%%")  # supervisord expands %(name)s
+
+
+def with_local_webhook(settings: Settings) -> Settings:
+    """The settings, with the local Discord's webhook where there is no other and a stack runs here."""
+    if settings.discord_alert_webhook_url is None and Supervisor(Layout.of(settings)).running():
+        local = alert_webhook(settings)
+        return settings.model_copy(update={"discord_alert_webhook_url": SecretStr(local) if local else None})
+    return settings
 
 
 class Refused(RectbotError):  # noqa: N818 (an answer)

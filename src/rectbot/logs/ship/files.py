@@ -18,7 +18,7 @@ from pathlib import Path
 
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.logs.client.push import Fate, PushClient
-from rectbot.logs.client.target import target_of
+from rectbot.logs.client.target import Target, target_of
 from rectbot.logs.ship.backoff import Backoff
 from rectbot.logs.ship.batch import Clock, Line, encode
 from rectbot.logs.ship.follow import Follower
@@ -49,9 +49,7 @@ def ship_files(settings: Settings, paths: Sequence[Path], options: Options, say:
     The labels are job, site, filename, and level where a line has one. Raises ConfigError for wrong settings or a
     file that cannot be read, RectbotError when the disk is full, and with `once` when Loki does not answer.
     """
-    target = target_of(settings)
-    if target is None:
-        raise ConfigError("LOKI_URL is not set; set it to the address of Loki or of the push proxy")
+    target = target_of(settings) or Target(f"http://127.0.0.1:{settings.port('loki')}")
     labels = {**(options.labels or {}), "job": options.job, "site": settings.site_id or socket.gethostname()}
     state = State(options.state or settings.rectbot_home / "var" / "logs" / f"ship-{options.job}.json")
     client = PushClient(target)
