@@ -7,3 +7,12 @@ common="--universal --python-version 3.11 --generate-hashes --no-header --no-ann
 uv pip compile $common "$@" pyproject.toml --group build -o requirements.lock
 # shellcheck disable=SC2086
 uv pip compile $common "$@" pyproject.toml --group dev -o requirements-dev.lock
+# Libraries that the tests let talk to the local Discord: each has a place of its own, since some share their packages.
+for library in py-cord nextcord disnake hikari; do
+    {
+        echo "$library"
+        [ $library != nextcord ] || echo "setuptools<81" # its pkg_resources, which nextcord does not declare
+    } |
+        # shellcheck disable=SC2086
+        uv pip compile $common "$@" - -o "tests/libraries/$library.lock"
+done

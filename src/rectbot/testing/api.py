@@ -21,6 +21,8 @@ Handler = Callable[["Call"], Awaitable[Any]]
 
 PREFIXES = ("", "/sites/{site}")
 MAJOR_PARAMETERS = ("channel_id", "guild_id", "webhook_id", "webhook_token")
+MAX_DIGITS = 20
+_NO_NUMBER = {"code": "NUMBER_TYPE_COERCE", "message": "Value is not an int of 20 digits at most."}
 DEFAULT_BUCKET = Bucket("default", 50, 1.0)
 
 
@@ -43,14 +45,28 @@ class Call:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """A route of the API. Its handler returns what becomes JSON; None becomes 204."""
+    """A route of the API. Its handler returns what becomes JSON; None becomes 204. Without a bucket it has no limit."""
 
     method: str
     path: str
     handler: Handler
-    bucket: Bucket = DEFAULT_BUCKET
+    bucket: Bucket | None = DEFAULT_BUCKET
     auth: bool = True
     counts_globally: bool = True
+
+
+def query_number(call: Call, name: str, default: int = 0) -> int:
+    """A number of the query. Raises ApiError 400 for anything else there."""
+    text = call.request.query.get(name, str(default))
+    if not (text.isascii() and text.isdecimal() and len(text) <= MAX_DIGITS):
+        raise ApiError(400, 50035, "Invalid Form Body", {name: {"_errors": [_NO_NUMBER]}})
+    return int(text)
+
+
+def page(call: Call, ids: Iterable[str], default: int = 25) -> list[str]:
+    """The ids from `after` on, up to `limit`, as a client asks for page after page."""
+    after, limit = query_number(call, "after"), query_number(call, "limit", default)
+    return sorted((id_ for id_ in ids if int(id_) > after), key=int)[: max(1, limit)]
 
 
 def add_endpoints(app: web.Application, discord: LocalDiscord, endpoints: Iterable[Endpoint]) -> None:
@@ -78,8 +94,8 @@ def _serve(discord: LocalDiscord, endpoint: Endpoint) -> Callable[[web.Request],
         headers = {"Via": "1.1 local-discord"}
         try:
             verdict = await _admit(call, endpoint)
-            headers |= verdict.headers()
-            if verdict.retry_after is not None:
+            headers |= verdict.headers() if verdict else {}
+            if verdict and verdict.retry_after is not None:
                 response = web.json_response(verdict.body(), status=429, headers=headers)
             else:
                 response = _answer(await endpoint.handler(call), headers)
@@ -109,7 +125,7 @@ def _answer(result: Any, headers: dict[str, str]) -> web.Response:
     return web.Response(status=204, headers=headers) if result is None else web.json_response(result, headers=headers)
 
 
-async def _admit(call: Call, endpoint: Endpoint) -> Verdict:
+async def _admit(call: Call, endpoint: Endpoint) -> Verdict | None:
     discord, request = call.discord, call.request
     faults = discord.faults.of(call.site)
     if faults.delay_ms:
@@ -124,6 +140,8 @@ async def _admit(call: Call, endpoint: Endpoint) -> Verdict:
         if scheme != "Bot" or faults.invalid_token or not discord.is_token(token):
             raise unauthorized()
         caller = "bot"
+    if endpoint.bucket is None:
+        return None
     major = "/".join(request.match_info.get(name, "") for name in MAJOR_PARAMETERS)
     return discord.rate_limits.take(endpoint.bucket, major, caller, counts_globally=endpoint.counts_globally)
 

@@ -21,8 +21,9 @@ from rectbot.errors import RectbotError
 from rectbot.testing.faults import Aim, Control, InvalidSession, Strict
 from rectbot.testing.interactions import invoke
 from rectbot.testing.messages import build_message
+from rectbot.testing.options import WrongOptionError
 from rectbot.testing.rest import publish
-from rectbot.testing.world import GUILD_ID, Json
+from rectbot.testing.world import GUILD_ID
 
 if TYPE_CHECKING:
     from rectbot.testing.discord import LocalDiscord
@@ -34,7 +35,7 @@ class UseCommand(Strict):
     """The body of POST /control/interaction."""
 
     command: str
-    options: list[Json] = Field(default_factory=list)
+    options: list[Any] = Field(default_factory=list)
     timeout_s: Annotated[float, Field(gt=0, le=60)] = 5.0
 
 
@@ -70,7 +71,7 @@ async def answer_refusals(request: web.Request, handler: Any) -> web.StreamRespo
     """Turns a refusal into 400 {"error": sentence}, and an error that a person can mend into 409."""
     try:
         response: web.StreamResponse = await handler(request)
-    except Refused as refused:
+    except (Refused, WrongOptionError) as refused:
         return web.json_response({"error": str(refused)}, status=400)
     except RectbotError as error:
         return web.json_response({"error": str(error)}, status=409)

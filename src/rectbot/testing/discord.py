@@ -19,7 +19,7 @@ from typing import Any
 from aiohttp import web
 
 from rectbot.errors import ConfigError
-from rectbot.testing import interactions, rest, webhooks
+from rectbot.testing import interactions, reactions, rest, webhooks
 from rectbot.testing.api import PREFIXES, add_endpoints, unknown_endpoint
 from rectbot.testing.control import Desk, answer_refusals
 from rectbot.testing.faults import Faults
@@ -28,6 +28,7 @@ from rectbot.testing.journal import Journal
 from rectbot.testing.limits import LoginBudget, RateLimits
 from rectbot.testing.sessions import Sessions
 from rectbot.testing.world import World
+from rectbot.webguard import Guard, middleware
 
 HEARTBEAT_INTERVAL_MS = 41_250
 MAX_BODY_BYTES = 25 * 1024 * 1024
@@ -92,7 +93,8 @@ class LocalDiscord:
 
     def app(self) -> web.Application:
         """The web application that serves this Discord."""
-        app = web.Application(middlewares=[answer_refusals], client_max_size=MAX_BODY_BYTES)
+        guard = middleware(Guard())  # a page in somebody's browser must neither read the journal nor log a bot in
+        app = web.Application(middlewares=[guard, answer_refusals], client_max_size=MAX_BODY_BYTES)
         Desk(self).add_routes(app)
 
         async def serve_gateway(request: web.Request) -> web.StreamResponse:
@@ -101,7 +103,13 @@ class LocalDiscord:
         for prefix in PREFIXES:
             for path in ("/gateway", "/gateway/"):
                 app.router.add_get(prefix + path, serve_gateway)
-        endpoints = [*rest.ENDPOINTS, *interactions.ENDPOINTS, *webhooks.ENDPOINTS, unknown_endpoint()]
+        endpoints = [
+            *rest.ENDPOINTS,
+            *reactions.ENDPOINTS,
+            *interactions.ENDPOINTS,
+            *webhooks.ENDPOINTS,
+            unknown_endpoint(),
+        ]
         add_endpoints(app, self, endpoints)
         app.on_shutdown.append(self._close_sockets)
         return app

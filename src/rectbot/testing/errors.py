@@ -30,7 +30,7 @@ def not_found() -> ApiError:
 def unknown(what: str) -> ApiError:
     """404 with the code of the kind of thing that is unknown."""
     codes = {"Channel": 10003, "Guild": 10004, "Member": 10007, "Message": 10008, "User": 10013, "Webhook": 10015}
-    codes |= {"Interaction": 10062, "application command": 10063, "Application": 10002}
+    codes |= {"Interaction": 10062, "application command": 10063, "Application": 10002, "Emoji": 10014}
     return ApiError(404, codes[what], f"Unknown {what}")
 
 

@@ -16,6 +16,8 @@ from rectbot.errors import RectbotError
 from rectbot.testing.api import Call, Endpoint
 from rectbot.testing.errors import ApiError, unknown
 from rectbot.testing.messages import EPHEMERAL, build_message, check_message, edit_message, read_body, read_message
+from rectbot.testing.options import check_options, resolved
+from rectbot.testing.rest import GUILD_MESSAGES, publish, withdraw
 from rectbot.testing.world import ALL_PERMISSIONS, APPLICATION_ID, CHANNEL_ID, GUILD_ID, PERSON_ID, Json, snowflake
 
 if TYPE_CHECKING:
@@ -86,11 +88,12 @@ class Interactions:
 async def invoke(discord: LocalDiscord, command: str, options: list[Json], timeout_s: float) -> Json:
     """Uses a registered slash command and waits for the bot's answer.
 
-    Raises RectbotError when the command is not registered or no bot is online.
+    Raises RectbotError when the command is not registered, has no such options, or no bot is online.
     """
     registered = discord.world.find_command(command)
     if registered is None:
         raise RectbotError(f"no slash command /{command} is registered; the bot registers its commands after its login")
+    checked = check_options(registered.get("options") or [], options, discord.world)
     live = [session for session in discord.sessions.live() if session.serves_guild]
     if not live:
         raise RectbotError(
@@ -98,7 +101,7 @@ async def invoke(discord: LocalDiscord, command: str, options: list[Json], timeo
         )
     interaction = Interaction(command)
     discord.interactions.add(interaction)
-    event = _interaction_create(discord, interaction, registered, options)
+    event = _interaction_create(discord, interaction, registered, checked)
     await asyncio.gather(*(session.dispatch("INTERACTION_CREATE", event) for session in live))
     try:
         async with asyncio.timeout(timeout_s):
@@ -109,7 +112,9 @@ async def invoke(discord: LocalDiscord, command: str, options: list[Json], timeo
 
 
 def _interaction_create(discord: LocalDiscord, interaction: Interaction, command: Json, options: list[Json]) -> Json:
-    scope = {"guild_id": GUILD_ID} if "guild_id" in command else {}
+    scope: Json = {"guild_id": GUILD_ID} if "guild_id" in command else {}
+    if objects := resolved(options, discord.world):
+        scope["resolved"] = objects
     return {
         "id": interaction.id,
         "application_id": APPLICATION_ID,
@@ -145,24 +150,40 @@ async def _callback(call: Call) -> Json | None:
         raise unknown("Interaction")
     body = await read_body(call.request)
     kind, data = (body.get("type"), body.get("data") or {}) if isinstance(body, dict) else (None, {})
-    if kind not in CALLBACK_TYPES:
+    if kind not in CALLBACK_TYPES or not isinstance(data, dict):
         raise ApiError(400, 50035, "Invalid Form Body", {"type": {"_errors": [{"code": "BASE_TYPE_CHOICES"}]}})
     if kind == MESSAGE:
         check_message({**data, "_files": body.get("_files", [])})
     interaction.type, interaction.data, interaction.site = kind, data, call.site
     interaction.acknowledged_s = interaction.age_s
     if kind in (MESSAGE, DEFERRED_MESSAGE):
-        interaction.original = _message(call.discord, interaction, data)
+        interaction.original = await _send(call.discord, interaction, data)
     if kind not in (DEFERRED_MESSAGE, DEFERRED_UPDATE):
         interaction.answered.set()
     wanted = call.request.query.get("with_response", "").lower() in ("true", "1")
     return _callback_response(interaction) if wanted else None
 
 
-def _message(discord: LocalDiscord, interaction: Interaction, data: Json) -> Json:
+async def _send(discord: LocalDiscord, interaction: Interaction, data: Json) -> Json:
+    """A message in the channel, or one that only the person sees."""
     used = {"id": interaction.id, "type": COMMAND, "name": interaction.command, "user": discord.world.person}
     extra: Json = {"interaction": used, "application_id": APPLICATION_ID, "webhook_id": APPLICATION_ID}
-    return {**build_message(data, discord.world.bot, **extra), "type": 20}
+    message = {**build_message(data, discord.world.bot, guild_id=GUILD_ID, **extra), "type": 20}
+    if not message["flags"] & EPHEMERAL:
+        await publish(discord, message)
+    return message
+
+
+async def _edit(discord: LocalDiscord, message: Json, body: Json) -> Json:
+    edit_message(message, body)
+    if message["id"] in discord.world.messages:
+        await discord.sessions.dispatch("MESSAGE_UPDATE", message, GUILD_MESSAGES)
+    return message
+
+
+async def _delete(discord: LocalDiscord, message: Json) -> None:
+    if message["id"] in discord.world.messages:
+        await withdraw(discord, message)
 
 
 def _callback_response(interaction: Interaction) -> Json:
@@ -180,10 +201,10 @@ async def follow_up(call: Call) -> Json:
     interaction = _find(call)
     body = await read_message(call.request)
     if interaction.type == DEFERRED_MESSAGE and not interaction.answered.is_set() and interaction.original:
-        edit_message(interaction.original, body)
+        await _edit(call.discord, interaction.original, body)
         interaction.answered.set()
         return interaction.original
-    message = _message(call.discord, interaction, body)
+    message = await _send(call.discord, interaction, body)
     interaction.followups.append(message)
     return message
 
@@ -194,15 +215,41 @@ async def _get_original(call: Call) -> Json:
 
 async def _patch_original(call: Call) -> Json:
     interaction = _find(call)
-    message = edit_message(_original(interaction), await read_message(call.request))
+    message = await _edit(call.discord, _original(interaction), await read_message(call.request))
     interaction.answered.set()
     return message
 
 
 async def _delete_original(call: Call) -> None:
     interaction = _find(call)
-    _original(interaction)
+    await _delete(call.discord, _original(interaction))
     interaction.original = None
+
+
+async def _get_followup(call: Call) -> Json:
+    return _followup(call)
+
+
+async def _patch_followup(call: Call) -> Json:
+    return await _edit(call.discord, _followup(call), await read_message(call.request))
+
+
+async def _delete_followup(call: Call) -> None:
+    interaction, message = _find(call), _followup(call)
+    await _delete(call.discord, message)
+    if message is interaction.original:
+        interaction.original = None
+    else:
+        interaction.followups.remove(message)
+
+
+def _followup(call: Call) -> Json:
+    interaction = _find(call)
+    messages = [*([interaction.original] if interaction.original else []), *interaction.followups]
+    for message in messages:
+        if message["id"] == call["message_id"]:
+            return message
+    raise unknown("Message")
 
 
 def _find(call: Call) -> Interaction:
@@ -218,6 +265,8 @@ def _original(interaction: Interaction) -> Json:
     return interaction.original
 
 
+_CALLBACK = "/interactions/{interaction_id}/{interaction_token}/callback"
+_FOLLOWUP = "/webhooks/{webhook_id}/{webhook_token}/messages/{message_id}"
 _ORIGINAL = "/webhooks/{webhook_id}/{webhook_token}/messages/@original"
 
 
@@ -226,8 +275,11 @@ def _endpoint(method: str, path: str, handler: Any) -> Endpoint:
 
 
 ENDPOINTS = [
-    _endpoint("POST", "/interactions/{interaction_id}/{interaction_token}/callback", _callback),
+    Endpoint("POST", _CALLBACK, _callback, bucket=None, auth=False, counts_globally=False),
     _endpoint("GET", _ORIGINAL, _get_original),
     _endpoint("PATCH", _ORIGINAL, _patch_original),
     _endpoint("DELETE", _ORIGINAL, _delete_original),
+    _endpoint("GET", _FOLLOWUP, _get_followup),
+    _endpoint("PATCH", _FOLLOWUP, _patch_followup),
+    _endpoint("DELETE", _FOLLOWUP, _delete_followup),
 ]

@@ -7,9 +7,11 @@ https://discord.com/developers/docs/resources/webhook#execute-webhook
 from __future__ import annotations
 
 import json
+import math
 from typing import Any
 
 from aiohttp import web
+from multidict import MultiDictProxy
 
 from rectbot.testing.errors import ApiError, Form
 from rectbot.testing.world import CHANNEL_ID, Json, snowflake, timestamp
@@ -21,31 +23,56 @@ MAX_FIELDS = 25
 TEXT_LIMITS = {"title": 256, "description": 4096, "footer.text": 2048, "author.name": 256}
 FIELD_LIMITS = {"name": 256, "value": 1024}
 EPHEMERAL = 1 << 6
+FORMS = ("multipart/form-data", "application/x-www-form-urlencoded")
 
 
 async def read_body(request: web.Request) -> Any:
-    """The JSON of a request, also from the `payload_json` of a form with files; files show up as `_files`."""
-    if request.content_type == "multipart/form-data":
-        form = await request.post()
-        files = [field for field in form.values() if isinstance(field, web.FileField)]
-        body = _parse(str(form.get("payload_json", "{}")))
-        if isinstance(body, dict):
-            body["_files"] = [{"filename": file.filename, "content_type": file.content_type} for file in files]
-        return body
-    if request.content_type != "application/json":
-        raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [_content_type_error(request.content_type)]})
-    return _parse(await request.text())
+    """The JSON of a request, or of the `payload_json` of a form; the form's files show up as `_files`.
+
+    A form without `payload_json` is the object itself. Raises ApiError 400 for anything else.
+    """
+    try:
+        if request.content_type in FORMS:
+            return _from_form(await request.post())
+        if request.content_type != "application/json":
+            raise ApiError(400, 50035, "Invalid Form Body", {"_errors": [_content_type_error(request.content_type)]})
+        return _parse(await request.text())
+    except (web.HTTPException, ApiError):
+        raise
+    except Exception:  # a body that is not what its headers say fails in aiohttp in many ways
+        raise ApiError(400, 50109, "The request body cannot be decoded; send JSON or a form.") from None
+
+
+def _from_form(form: MultiDictProxy[Any]) -> Any:
+    files = [field for field in form.values() if isinstance(field, web.FileField)]
+    fields = {name: value for name, value in form.items() if isinstance(value, str)}
+    body = _parse(fields["payload_json"]) if "payload_json" in fields else dict(fields)
+    if isinstance(body, dict):
+        body["_files"] = [{"filename": file.filename, "content_type": file.content_type} for file in files]
+    return body
 
 
 def _parse(text: str) -> Any:
+    """JSON, and no more: no NaN, no number that is too large to be written again, nothing nested too deeply."""
     try:
-        return json.loads(text)
-    except ValueError:
+        return json.loads(text, parse_constant=_refuse, parse_float=_finite)
+    except (ValueError, RecursionError):
         raise ApiError(400, 50109, "The request body contains invalid JSON.") from None
 
 
+def _refuse(text: str) -> Any:
+    raise ValueError(text)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
 def _content_type_error(found: str) -> Json:
-    expected = "('application/json', 'multipart/form-data')"
+    expected = "('application/json', 'application/x-www-form-urlencoded', 'multipart/form-data')"
     return {
         "code": "CONTENT_TYPE_INVALID",
         "message": f'Expected "Content-Type" header to be one of {expected}, not {found}.',
@@ -73,8 +100,11 @@ def check_message(body: Any) -> Json:
     elif content is not None:
         body["content"] = str(content).strip()
         _check_length(form, "content", body["content"], MAX_CONTENT)
-    if not isinstance(body.get("flags") or 0, int):
+    flags = body.get("flags") or 0
+    if not isinstance(flags, int) or not 0 <= flags < 1 << 53:
         form.reject("flags", "NUMBER_TYPE_COERCE", "Value is not int.")
+    if not isinstance(body.get("components") or [], list):
+        form.reject("components", "LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
     _check_username(form, body.get("username"))
     _check_embeds(form, body.get("embeds"))
     form.finish()

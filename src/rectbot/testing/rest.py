@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from rectbot.testing.api import Call, Endpoint
+from rectbot.testing.api import Call, Endpoint, page, query_number
 from rectbot.testing.errors import ApiError, Form, unknown
 from rectbot.testing.limits import Bucket
 from rectbot.testing.messages import build_message, edit_message, read_body, read_message
@@ -54,7 +54,8 @@ async def _user(call: Call) -> Json:
 async def _my_guilds(call: Call) -> list[Json]:
     guild = call.discord.world.guild
     keys = ("id", "name", "icon", "banner", "features")
-    return [{**{key: guild[key] for key in keys}, "owner": False, "permissions": "0"}]
+    shown = {**{key: guild[key] for key in keys}, "owner": False, "permissions": "0"}
+    return [shown for _ in page(call, [GUILD_ID], default=200)]
 
 
 async def _guild(call: Call) -> Json:
@@ -69,7 +70,7 @@ async def _guild_channels(call: Call) -> list[Json]:
 
 async def _members(call: Call) -> list[Json]:
     _check_guild(call)
-    return [call.discord.world.member(id_) for id_ in call.discord.world.users]
+    return [call.discord.world.member(id_) for id_ in page(call, call.discord.world.users, default=1)]
 
 
 async def _member(call: Call) -> Json:
@@ -103,6 +104,23 @@ async def _post_command(call: Call) -> Json:
     return call.discord.world.set_commands(scope, [*others, new])[-1]
 
 
+async def _command(call: Call) -> Json:
+    for command in call.discord.world.commands(_command_scope(call)):
+        if command["id"] == call["command_id"]:
+            return command
+    raise unknown("application command")
+
+
+async def _patch_command(call: Call) -> Json:
+    command = await _command(call)
+    changes = await read_body(call.request)
+    if not isinstance(changes, dict):
+        _check_commands(changes)
+    _check_commands([{**command, **changes}])
+    command.update({key: value for key, value in changes.items() if key not in ("id", "application_id", "type")})
+    return command
+
+
 async def _delete_command(call: Call) -> None:
     commands = call.discord.world.commands(_command_scope(call))
     found = [command for command in commands if command["id"] == call["command_id"]]
@@ -128,6 +146,8 @@ def _check_commands(commands: Any) -> list[Json]:
     if len(commands) > MAX_COMMANDS:
         raise ApiError(400, 30032, "Maximum number of application commands reached (100)")
     for number, command in enumerate(commands):
+        if not isinstance(command.get("type", 1), int) or not isinstance(command.get("options") or [], list):
+            form.reject(f"{number}.type", "BASE_TYPE_CHOICES", "The type must be a number, the options a list.")
         name, slash = str(command.get("name", "")), command.get("type", 1) == 1
         if slash and (not COMMAND_NAME.fullmatch(name) or name != name.lower()):
             form.reject(f"{number}.name", "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
@@ -135,6 +155,37 @@ def _check_commands(commands: Any) -> list[Json]:
             form.reject(f"{number}.description", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
     form.finish()
     return list(commands)
+
+
+async def _no_permissions(call: Call) -> list[Json]:
+    _command_scope(call)
+    return []
+
+
+# What there is none of; libraries ask for it at their login
+
+
+async def _nothing(_: Call) -> list[Json]:
+    return []
+
+
+async def _guild_nothing(call: Call) -> list[Json]:
+    _check_guild(call)
+    return []
+
+
+async def _no_items(_: Call) -> Json:
+    return {"items": []}
+
+
+async def _sticker_packs(_: Call) -> Json:
+    return {"sticker_packs": []}
+
+
+async def _roles(call: Call) -> list[Json]:
+    _check_guild(call)
+    roles: list[Json] = call.discord.world.guild["roles"]
+    return roles
 
 
 # Channels and messages
@@ -170,13 +221,29 @@ async def publish(discord: LocalDiscord, message: Json) -> None:
         await session.dispatch("MESSAGE_CREATE", full if session.intents & MESSAGE_CONTENT else hidden)
 
 
+async def withdraw(discord: LocalDiscord, message: Json) -> None:
+    """Forgets a message and tells the sessions of it."""
+    discord.world.forget(message["id"])
+    gone = {"id": message["id"], "channel_id": CHANNEL_ID, "guild_id": GUILD_ID}
+    await discord.sessions.dispatch("MESSAGE_DELETE", gone, GUILD_MESSAGES)
+
+
 async def _messages(call: Call) -> list[Json]:
     _check_channel(call)
-    try:
-        limit = min(100, max(1, int(call.request.query.get("limit", "50"))))
-    except ValueError:
-        raise ApiError(400, 50035, "Invalid Form Body") from None
-    return list(reversed(call.discord.world.messages.values()))[:limit]
+    limit = min(100, max(1, query_number(call, "limit", 50)))
+    return _selected(call, list(call.discord.world.messages.values()), limit)
+
+
+def _selected(call: Call, messages: list[Json], limit: int) -> list[Json]:
+    """The newest first: before a message, after one, around one, or of all."""
+    if before := query_number(call, "before"):
+        messages = [message for message in messages if int(message["id"]) < before]
+    if after := query_number(call, "after"):
+        messages = [message for message in messages if int(message["id"]) > after][:limit]
+    if around := query_number(call, "around"):
+        nearest = sorted(messages, key=lambda message: abs(int(message["id"]) - around))[:limit]
+        messages = [message for message in messages if message in nearest]
+    return messages[::-1][:limit]
 
 
 async def _message(call: Call) -> Json:
@@ -195,10 +262,20 @@ async def _patch_message(call: Call) -> Json:
 
 
 async def _delete_message(call: Call) -> None:
-    message = await _message(call)
-    del call.discord.world.messages[message["id"]]
-    gone = {"id": message["id"], "channel_id": CHANNEL_ID, "guild_id": GUILD_ID}
-    await call.discord.sessions.dispatch("MESSAGE_DELETE", gone, GUILD_MESSAGES)
+    await withdraw(call.discord, await _message(call))
+
+
+async def _bulk_delete(call: Call) -> None:
+    _check_channel(call)
+    body = await read_body(call.request)
+    wanted = body.get("messages") if isinstance(body, dict) else None
+    if not isinstance(wanted, list) or not 2 <= len(wanted) <= 100:
+        raise ApiError(400, 50016, "Provided too few or too many messages to delete. Must provide between 2 and 100.")
+    ids = [str(id_) for id_ in wanted if str(id_) in call.discord.world.messages]
+    for id_ in ids:
+        call.discord.world.forget(id_)
+    gone = {"ids": ids, "channel_id": CHANNEL_ID, "guild_id": GUILD_ID}
+    await call.discord.sessions.dispatch("MESSAGE_DELETE_BULK", gone, GUILD_MESSAGES)
 
 
 async def _own_message(call: Call) -> Json:
@@ -229,6 +306,16 @@ ENDPOINTS = [
     Endpoint("GET", "/guilds/{guild_id}/channels", _guild_channels),
     Endpoint("GET", "/guilds/{guild_id}/members", _members),
     Endpoint("GET", "/guilds/{guild_id}/members/{user_id}", _member),
+    Endpoint("GET", "/guilds/{guild_id}/roles", _roles),
+    Endpoint("GET", "/guilds/{guild_id}/emojis", _guild_nothing),
+    Endpoint("GET", "/guilds/{guild_id}/stickers", _guild_nothing),
+    Endpoint("GET", "/guilds/{guild_id}/webhooks", _guild_nothing),
+    Endpoint("GET", "/guilds/{guild_id}/soundboard-sounds", _no_items),
+    Endpoint("GET", "/applications/{application_id}/emojis", _no_items),
+    Endpoint("GET", "/soundboard-default-sounds", _nothing),
+    Endpoint("GET", "/sticker-packs", _sticker_packs),
+    Endpoint("GET", "/voice/regions", _nothing),
+    Endpoint("GET", _GUILD_COMMANDS + "/permissions", _no_permissions, COMMAND_BUCKET),
     *(
         Endpoint(method, path, handler, COMMAND_BUCKET)
         for base in (_COMMANDS, _GUILD_COMMANDS)
@@ -236,6 +323,8 @@ ENDPOINTS = [
             ("GET", base, _get_commands),
             ("PUT", base, _put_commands),
             ("POST", base, _post_command),
+            ("GET", base + "/{command_id}", _command),
+            ("PATCH", base + "/{command_id}", _patch_command),
             ("DELETE", base + "/{command_id}", _delete_command),
         )
     ),
@@ -243,6 +332,7 @@ ENDPOINTS = [
     Endpoint("POST", "/channels/{channel_id}/typing", _typing),
     Endpoint("GET", _MESSAGES, _messages),
     Endpoint("POST", _MESSAGES, _post_message, MESSAGE_BUCKET),
+    Endpoint("POST", _MESSAGES + "/bulk-delete", _bulk_delete, MESSAGE_BUCKET),
     Endpoint("GET", _MESSAGES + "/{message_id}", _message),
     Endpoint("PATCH", _MESSAGES + "/{message_id}", _patch_message, MESSAGE_BUCKET),
     Endpoint("DELETE", _MESSAGES + "/{message_id}", _delete_message, MESSAGE_BUCKET),

@@ -59,17 +59,25 @@ async def _execute(call: Call) -> Json | web.Response | None:
         webhooks.check(call["webhook_id"], call["webhook_token"])
         failure = webhooks.next_failure()
         if failure:
-            _keep(call, {"undecoded": await call.request.text()}, failure.status)
+            _keep(call, {"undecoded": await _undecoded(call.request)}, failure.status)
             return _failed(failure)
         body = await read_message(call.request)
     except ApiError as error:
-        _keep(call, {"undecoded": await call.request.text()}, error.status)
+        _keep(call, {"undecoded": await _undecoded(call.request)}, error.status)
         raise
     wait = call.request.query.get("wait", "").lower() in ("true", "1")
     _keep(call, body, 200 if wait else 204)
     author = {**user(call["webhook_id"], body.get("username") or "webhook", bot=True), "avatar": body.get("avatar_url")}
     message = build_message(body, author, webhook_id=call["webhook_id"])
     return message if wait else None
+
+
+async def _undecoded(request: web.Request) -> str:
+    """A body that was not understood, as far as it can be shown."""
+    try:
+        return (await request.read()).decode(errors="replace")
+    except Exception:  # it is not what its headers say, which fails in aiohttp in many ways
+        return ""
 
 
 def _keep(call: Call, payload: Json, status: int) -> None:

@@ -58,6 +58,7 @@ class World:
         self.person = user(PERSON_ID, "alice")
         self.privileged_intents = True
         self.messages: OrderedDict[str, Json] = OrderedDict()
+        self.reactions: dict[str, dict[str, list[str]]] = {}  # by message and emoji: who has reacted
         self._born = timestamp()
         self._commands: dict[str | None, list[Json]] = {}
 
@@ -86,6 +87,8 @@ class World:
             "rpc_origins": [],
             "tags": [],
             "approximate_guild_count": 1,
+            "approximate_user_install_count": 0,
+            "approximate_user_authorization_count": 0,
         }
 
     def member(self, user_id: str) -> Json:
@@ -193,7 +196,12 @@ class World:
         """Remembers a message; the oldest are forgotten."""
         self.messages[message["id"]] = message
         while len(self.messages) > MESSAGES_KEPT:
-            self.messages.popitem(last=False)
+            self.forget(next(iter(self.messages)))
+
+    def forget(self, message_id: str) -> None:
+        """Forgets a message, and who has reacted to it."""
+        self.messages.pop(message_id, None)
+        self.reactions.pop(message_id, None)
 
     def commands(self, guild_id: str | None) -> list[Json]:
         """The commands registered for a server, or globally (None)."""
