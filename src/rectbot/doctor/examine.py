@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from rectbot.doctor import exposure, files, monitoring, proxy, rights, site, store
+from rectbot.doctor import disk, exposure, files, monitoring, proxy, rights, site, store
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Result, Verdict, fail
 from rectbot.errors import ConfigError, RectbotError
@@ -25,6 +25,7 @@ STACK: dict[str, Check] = {
     "allowlist": files.who_may_push,
     "certificate": proxy.certificate_is_good,
     "htpasswd": files.bcrypt_cost,
+    "disk": disk.has_room,
     "file-modes": files.file_modes,
     "passwords": files.passwords,
     "redis-password": store.asks_for_a_password,
@@ -51,6 +52,7 @@ SITE: dict[str, Check] = {
     "containment": site.what_contains_it,
     "log": site.log_has_a_way,
     "log-secrets": site.secrets_stay_out_of_the_log,
+    "disk": disk.has_room,
     "file-modes": files.file_modes,
     "passwords": files.passwords,
     "redis-password": store.asks_for_a_password,
@@ -61,7 +63,7 @@ SITE: dict[str, Check] = {
     "webhook": monitoring.the_webhook_is_there,
 }
 FILES = {"failover": site.runs_under_the_lease} | {
-    name: STACK[name] for name in ("allowlist", "htpasswd", "file-modes", "passwords", "dashboard", "tunnel")
+    name: STACK[name] for name in ("disk", "allowlist", "htpasswd", "file-modes", "passwords", "dashboard", "tunnel")
 }
 CHECKS = {Engine.NATIVE: STACK, Engine.COMPOSE: STACK, Engine.SITE: SITE, Engine.NONE: FILES}
 _STYLES = {Result.PASS: "green", Result.WARN: "yellow", Result.FAIL: "bold red"}
