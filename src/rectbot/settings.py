@@ -20,6 +20,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from rectbot.errors import ConfigError
 from rectbot.hosts import host_alone
+from rectbot.redaction import forget, know
 
 BASE_PORTS = {
     "push-proxy": 9443,
@@ -276,9 +277,25 @@ def load_settings(**overrides: Any) -> Settings:
     env_file = home / ".env"
     lines = _read_env_file(env_file)
     try:
-        return Settings(_env_file=env_file if lines else None, rectbot_home=home, **overrides)
+        settings = Settings(_env_file=env_file if lines else None, rectbot_home=home, **overrides)
     except ValidationError as error:
         raise ConfigError(_explain(error, env_file, lines)) from None
+    _keep_secret(settings)
+    return settings
+
+
+def _keep_secret(settings: Settings) -> None:
+    """Nothing of these is printed from now on."""
+    values = {name: getattr(settings, name) for name in Settings.model_fields}
+    known = {name: value.get_secret_value() for name, value in values.items() if isinstance(value, SecretStr)}
+    secrets = [value for name, value in known.items() if not name.endswith("_url")]
+    urls = [value for name, value in known.items() if name.endswith("_url")]
+    urls += [value for value in values.values() if isinstance(value, str) and "://" in value]
+    users = [
+        user for user in (settings.pushgateway_user, settings.loki_user, "prom", "default", settings.site_id) if user
+    ]
+    forget()  # a process has one set of settings; those of before are read no more
+    know(secrets, users, urls)
 
 
 def _read_env_file(path: Path) -> dict[str, int]:
@@ -302,6 +319,7 @@ def _read_env_file(path: Path) -> dict[str, int]:
         )  # it counts from the blank lines
         if binding.error or (binding.key is not None and binding.value is None):
             name = text.strip().split("=")[0]
+            name = name if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_ ]{0,39}", name) else "this line"  # it may be a secret
             raise ConfigError(f"{path}:{line}: cannot read {name[:40]!r}; write NAME=value")
         if binding.key is None:
             continue
@@ -317,7 +335,7 @@ def _explain(error: ValidationError, env_file: Path, lines: dict[str, int]) -> s
     name = str(first["loc"][0]).upper() if first["loc"] else "settings"
     in_file = name in lines and name not in os.environ
     where = f"{env_file}:{lines[name]}" if in_file else "environment"
-    secret = any(word in name for word in ("PASSWORD", "TOKEN", "URL"))
+    secret = any(word in name for word in ("PASSWORD", "TOKEN", "URL", "SECRET", "KEY"))
     given = str(first.get("input"))
     shown = "" if secret or "@" in given else f"={given[:60]!r}"
     return f"{where}: {name}{shown} is wrong: {_wanted(name, first)}; see .env.example"

@@ -81,8 +81,9 @@ def webhook_url(settings: Settings) -> Url:
 
 
 def shown(url: Url) -> str:
-    """The webhook's URL without its token, fit for a log."""
-    return f"{url.scheme}://{url.netloc}{(url.path or '').rpartition('/')[0]}/…"
+    """The webhook's URL without its token, fit for a log: nothing that comes after it, whatever that is."""
+    before, _, rest = (url.path or "").partition("webhooks/")
+    return f"{url.scheme}://{url.host}{f':{url.port}' if url.port else ''}{before}webhooks/{rest.split('/')[0]}/…"
 
 
 def _deliver(pool: urllib3.PoolManager, url: Url, text: str, deadline: float, say: Say | None) -> None:

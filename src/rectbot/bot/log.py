@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 
 from rectbot.failover.process.log import TIMES
+from rectbot.redaction import Redactor, redact
+from rectbot.terminal import one_line
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 
@@ -16,13 +18,12 @@ class OneLine(logging.Formatter):
 
     def __init__(self, secrets: list[str]) -> None:
         super().__init__("%(asctime)s %(levelname)s %(message)s", TIMES)
-        self._secrets = secrets
+        self._own = Redactor()
+        self._own.know(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        for secret in self._secrets:
-            line = line.replace(secret, "***")
-        return " | ".join(part.strip() for part in line.splitlines() if part.strip())
+        line = redact(self._own.redact(super().format(record)))
+        return " | ".join(one_line(part.strip()) for part in line.splitlines() if part.strip())
 
     def formatException(self, ei: ExcInfo) -> str:  # noqa: N802 - the name is logging's
         kind, error, trace = ei

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from rectbot import __version__
-from rectbot.cli.common import Duration, Group, read_settings
+from rectbot.cli.common import Duration, Group, read_settings, say
 from rectbot.cli.failover import failover
 from rectbot.cli.logs import logs
 from rectbot.errors import ConfigError
@@ -51,7 +51,7 @@ def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None, ttl
 
         ttl_ms = parse_duration(ttl)
     for line in make(Layout.of(read_settings()), hosts, rotate, allow, ttl_ms):
-        click.echo(f"init: {line}")
+        say(f"init: {line}")
 
 
 @main.command(context_settings={"allow_interspersed_args": False})
@@ -67,7 +67,7 @@ def install(name: str, dry_run: bool, cron: bool, command: tuple[str, ...]) -> N
     """
     from rectbot.install import install as run
 
-    run(read_settings(), name, command, dry_run=dry_run, cron=cron, say=click.echo)
+    run(read_settings(), name, command, dry_run=dry_run, cron=cron, say=say)
 
 
 @main.command()
@@ -82,7 +82,7 @@ def up(detach: bool, sites: tuple[str, ...]) -> None:
     """
     from rectbot.stack.run import up as run
 
-    sys.exit(run(read_settings(), detach=detach, say=click.echo, sites=sites))
+    sys.exit(run(read_settings(), detach=detach, say=say, sites=sites))
 
 
 @main.command()
@@ -96,9 +96,9 @@ def down() -> None:
     try:
         settings = read_settings()
     except ConfigError as error:
-        click.echo(f"down: WARNING: {error}", err=True)
+        say(f"down: WARNING: {error}", err=True)
     layout = Layout.at(find_home(), shift_of(find_home())) if settings is None else Layout.of(settings)
-    run(layout, settings, say=click.echo)
+    run(layout, settings, say=say)
 
 
 @main.command()
@@ -139,7 +139,7 @@ def _fault_command(fault: str, explanation: str) -> None:
         from rectbot.stack.layout import Layout
 
         settings = read_settings()
-        click.echo(sites.play(settings, Layout.of(settings), fault, name))
+        say(sites.play(settings, Layout.of(settings), fault, name))
 
 
 for _fault, _explanation in {
@@ -255,11 +255,11 @@ def hub_serve() -> None:
 def hub_console() -> None:
     """Serve the console alone, as 'rectbot hub serve' does beside its metrics."""
     import asyncio
-    import logging
 
+    from rectbot import logline
     from rectbot.console.serve import serve
 
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logline.set_up()
     sys.exit(asyncio.run(serve(read_settings())))
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from rectbot.durations import parse_seconds
 from rectbot.errors import ConfigError, RectbotError
+from rectbot.terminal import lines
 
 if TYPE_CHECKING:
     from rectbot.settings import Settings
@@ -18,10 +20,11 @@ class Group(click.Group):
     """A group that turns our errors into one line and an exit code, and lists commands in the order of their file."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        sys.excepthook = _report_bug
         try:
             return super().invoke(ctx)
         except RectbotError as error:
-            click.echo(f"rectbot: {error}", err=True)
+            say(f"rectbot: {error}", err=True)
             ctx.exit(error.exit_code)
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output went away; Python would complain about that at exit
@@ -55,6 +58,17 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic in newer cl
         if seconds < self.least:
             self.fail(f"{value!r} is less than {self.least:g} s", param, ctx)
         return seconds
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Prints a line or several: without secrets, and without what a terminal would obey."""
+    click.echo(lines(text), err=err)
+
+
+def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    import traceback
+
+    sys.stderr.write(lines("".join(traceback.format_exception(kind, error, trace))))
 
 
 def read_settings() -> Settings:

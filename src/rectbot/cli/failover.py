@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from rectbot.cli.common import Duration, Group, read_settings
+from rectbot.cli.common import Duration, Group, read_settings, say
 
 _SECONDS = Duration()
 
@@ -56,7 +56,7 @@ def failover_status(as_json: bool) -> None:
     """Who leads, who stands by, who waits and why, and what operators have ordered."""
     from rectbot.failover.console import show_status
 
-    show_status(read_settings(), click.echo, as_json=as_json)
+    show_status(read_settings(), say, as_json=as_json)
 
 
 @failover.command("history")
@@ -67,7 +67,7 @@ def failover_history(count: int, explain: bool, as_json: bool) -> None:
     """The last events, newest last: who led when, why it changed, who ordered what."""
     from rectbot.failover.console import show_history
 
-    show_history(read_settings(), click.echo, count, as_json=as_json, explain=explain)
+    show_history(read_settings(), say, count, as_json=as_json, explain=explain)
 
 
 @failover.command("switch")
@@ -78,7 +78,7 @@ def failover_switch(site: str, wait: float | None, why: str) -> None:
     """Hand the lead over to SITE, and wait until it leads. It keeps the lead until it loses it, or the next switch."""
     from rectbot.failover.console import switch
 
-    switch(read_settings(), click.echo, _order("switch", site, why), wait)
+    switch(read_settings(), say, _order("switch", site, why), wait)
 
 
 @failover.command("hold")
@@ -88,7 +88,7 @@ def failover_hold(duration: str | None, why: str) -> None:
     """No automatic moves: only the site that leads now may lead, even after a crash. A switch is obeyed."""
     from rectbot.failover.console import order, parse_duration
 
-    order(read_settings(), click.echo, _order("hold", "", why, parse_duration(duration) if duration else None))
+    order(read_settings(), say, _order("hold", "", why, parse_duration(duration) if duration else None))
 
 
 @failover.command("unhold")
@@ -97,7 +97,7 @@ def failover_unhold(why: str) -> None:
     """Allow automatic moves again."""
     from rectbot.failover.console import order
 
-    order(read_settings(), click.echo, _order("unhold", "", why))
+    order(read_settings(), say, _order("unhold", "", why))
 
 
 def _drain_command(act: str, explanation: str) -> None:
@@ -108,7 +108,7 @@ def _drain_command(act: str, explanation: str) -> None:
         from rectbot.failover.console import order, own_site
 
         settings = read_settings()
-        order(settings, click.echo, _order(act, own_site(settings, site), why))
+        order(settings, say, _order(act, own_site(settings, site), why))
 
 
 _drain_command("drain", "SITE (without it: this site) gives up the lead and does not lead until 'undrain'.")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rectbot.cli.common import Group, read_settings
+from rectbot.cli.common import Group, read_settings, say
 
 
 class _LogsGroup(Group):
@@ -64,7 +64,7 @@ def logs_query(colour: bool | None, **options: Any) -> None:
         read_settings(),
         Question(**options),
         lambda line: click.echo(line, color=colour),
-        lambda line: click.echo(f"rectbot: warning: {line}", err=True),
+        lambda line: say(f"rectbot: warning: {line}", err=True),
     )
 
 
@@ -88,7 +88,7 @@ def logs_ship(files: tuple[Path, ...], labels: tuple[str, ...], **options: Any) 
         read_settings(),
         files,
         Options(labels=parse_labels(labels), **options),
-        lambda line: click.echo(f"logs ship: {line}", err=True),
+        lambda line: say(f"logs ship: {line}", err=True),
     )
 
 

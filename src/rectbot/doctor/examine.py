@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 
 import click
@@ -14,6 +13,8 @@ from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Result, Verdict, fail
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.settings import Settings
+from rectbot.terminal import as_json as to_json
+from rectbot.terminal import one_line
 
 Check = Callable[[Subject], Verdict]
 
@@ -79,7 +80,7 @@ def examine(settings: Settings, *, as_json: bool) -> int:
             _print(name, verdict)
     result = max(verdict.result for verdict in verdicts.values())
     if as_json:
-        click.echo(json.dumps(report(subject.engine, verdicts), indent=2))
+        click.echo(to_json(report(subject.engine, verdicts), indent=2))
     else:
         counts = ", ".join(f"{sum(v.result is each for v in verdicts.values())} {each.name}" for each in Result)
         click.echo(f"\n{subject.engine.value}: {counts}")
@@ -113,7 +114,7 @@ def report(engine: Engine, verdicts: dict[str, Verdict]) -> dict[str, object]:
 
 
 def _print(name: str, verdict: Verdict) -> None:
-    line = Text.assemble((verdict.result.name, _STYLES[verdict.result]), f"  {name:<15} {verdict.found}")
+    line = Text.assemble((verdict.result.name, _STYLES[verdict.result]), f"  {name:<15} {one_line(verdict.found)}")
     if verdict.mend:
-        line.append(f"\n      {'':<15} mend: {verdict.mend}", "dim")
+        line.append(f"\n      {'':<15} mend: {one_line(verdict.mend)}", "dim")
     Console(highlight=False, soft_wrap=True).print(line)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
@@ -16,6 +15,8 @@ from rectbot.failover.messages import Command
 from rectbot.failover.operator import follow_switch, perform
 from rectbot.failover.store import LeaseStore
 from rectbot.failover.wiring import failover_config, open_store_from_settings
+from rectbot.terminal import as_json as to_json
+from rectbot.terminal import one_line
 
 if TYPE_CHECKING:
     from rectbot.settings import Settings
@@ -49,21 +50,21 @@ def show_status(settings: Settings, say: Say, *, as_json: bool = False) -> None:
     """`rectbot failover status`."""
     snapshot = _with_store(settings, lambda store, _: store.snapshot())
     if as_json:
-        say(json.dumps(snapshot.as_dict(), ensure_ascii=False, indent=2))
+        say(to_json(snapshot.as_dict(), indent=2))
         return
     for line in describe(snapshot, settings.failover_priority):
-        say(line)
+        say(one_line(line))
 
 
 def show_history(settings: Settings, say: Say, count: int, *, as_json: bool = False, explain: bool = False) -> None:
     """`rectbot failover history`; as JSON one event a line, oldest first."""
     events = _with_store(settings, lambda store, _: store.events(count))
     for event in events:
-        say(json.dumps(event._asdict(), ensure_ascii=False) if as_json else describe_event(event))
+        say(to_json(event._asdict()) if as_json else one_line(describe_event(event)))
     if explain:
         say("")
         for kind in dict.fromkeys(event.kind for event in events):
-            say(f"{kind:<20} {MEANINGS.get(kind, 'an event of another version')}")
+            say(f"{one_line(kind):<20} {MEANINGS.get(kind, 'an event of another version')}")
 
 
 def switch(settings: Settings, say: Say, command: Command, patience_s: float | None) -> None:

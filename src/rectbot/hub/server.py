@@ -13,6 +13,7 @@ import sys
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
+from rectbot import logline
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.events import Snapshot
 from rectbot.failover.store import RedisLeaseStore, StoreUnavailable
@@ -78,7 +79,7 @@ class Hub:
 
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises ConfigError when the port is taken."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logline.set_up()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)

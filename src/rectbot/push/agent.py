@@ -16,6 +16,7 @@ from rectbot.push.outage import Outage
 from rectbot.push.send import send
 from rectbot.push.target import Target, target_of
 from rectbot.settings import Settings, spool_folder
+from rectbot.terminal import one_line
 
 # Over less, the start of this command itself would be most of what is measured.
 FIRST_INTERVAL_SECONDS = 2.0
@@ -64,7 +65,7 @@ def _push_for_ever(settings: Settings, seconds: float, job: str | None) -> NoRet
         time.sleep(max(0.0, due - time.monotonic()))
         new_state = _try(settings, meter, job)
         if new_state != state:
-            click.echo(f"push: {new_state}", err=True)
+            click.echo(one_line(f"push: {new_state}"), err=True)
             state = new_state
         due += seconds * (1 + max(0.0, time.monotonic() - due) // seconds)
 
@@ -92,4 +93,4 @@ def _push(settings: Settings, meter: Meter, target: Target) -> None:
 
 def _warn(warnings: tuple[str, ...]) -> None:
     for warning in warnings:
-        click.echo(f"rectbot: warning: {warning}", err=True)
+        click.echo(one_line(f"rectbot: warning: {warning}"), err=True)

@@ -20,6 +20,7 @@ from rectbot.alerts.text import plain
 from rectbot.alerts.webhook import send_alert
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
+from rectbot.terminal import one_line
 
 TELL_AFTER_FAILURES = 3
 GIVE_UP_TELLING_AFTER_SECONDS = 10.0
@@ -67,7 +68,7 @@ class Outage:
         try:
             send_alert(text, self._settings, give_up_after=GIVE_UP_TELLING_AFTER_SECONDS)
         except RectbotError as error:
-            click.echo(f"rectbot: warning: Discord was not told that pushes fail: {error}", err=True)
+            click.echo(one_line(f"rectbot: warning: Discord was not told that pushes fail: {error}"), err=True)
             return False
         return True
 

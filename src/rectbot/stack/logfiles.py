@@ -12,6 +12,7 @@ from typing import TextIO
 from rectbot.errors import ConfigError
 from rectbot.settings import Settings
 from rectbot.stack.layout import Layout
+from rectbot.terminal import uncoloured
 
 _POLL_SECONDS = 0.2
 
@@ -28,7 +29,7 @@ def show(settings: Settings, name: str, *, lines: int, follow: bool) -> None:
         raise ConfigError(f"no log of {name!r}; there is {', '.join(known) or 'none yet: run rectbot up'}")
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            sys.stdout.writelines(deque(file, maxlen=lines))
+            sys.stdout.writelines(map(uncoloured, deque(file, maxlen=lines)))
             sys.stdout.flush()
             if follow:
                 _follow(path, file)
@@ -39,7 +40,7 @@ def show(settings: Settings, name: str, *, lines: int, follow: bool) -> None:
 def _follow(path: Path, file: TextIO) -> None:
     while True:
         if text := file.read():
-            sys.stdout.write(text)
+            sys.stdout.write(uncoloured(text))
             sys.stdout.flush()
             continue
         if _rotated(path, file):

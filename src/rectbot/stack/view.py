@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import time
+from dataclasses import fields, replace
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -13,11 +13,14 @@ from rich.table import Table
 from rich.text import Text
 
 from rectbot.errors import RectbotError
+from rectbot.failover.events import Event
 from rectbot.hosts import is_loopback
 from rectbot.settings import Settings
 from rectbot.stack.layout import Layout
 from rectbot.stack.status import Observer, Status, look_once
 from rectbot.stack.supervise import Supervisor
+from rectbot.terminal import as_json as to_json
+from rectbot.terminal import cleaned, one_line
 
 REFRESH_SECONDS = 1.0
 _HEALTH = {True: Text("ok", "green"), False: Text("DOWN", "bold red"), None: Text("unknown", "yellow")}
@@ -34,7 +37,7 @@ def show(settings: Settings, *, as_json: bool) -> int:
     status = asyncio.run(look_once(settings, away=away))
     absent = not runs and not away and not any(part["healthy"] for part in status.components.values())
     if as_json:
-        click.echo(json.dumps(status.as_dict(), indent=2))
+        click.echo(to_json(status.as_dict(), indent=2))
     elif not absent:
         Console().print(render(status))
     if absent:
@@ -55,12 +58,13 @@ def address_table(status: Status) -> Table:
         table.add_column(heading, no_wrap=True)
     for name, part in status.components.items():
         health = _HEALTH[part["healthy"]]
-        table.add_row(name, health, part["address"])
+        table.add_row(Text(name), health, Text(one_line(part["address"])))
     return table
 
 
 def render(status: Status) -> RenderableType:
     """The whole picture."""
+    status = _readable(status)
     gap = Text()
     orders = Text("\n".join(status.orders), "yellow")
     facts: list[RenderableType] = [_leader(status), *([orders] if status.orders else []), gap, _sites(status), gap]
@@ -71,6 +75,12 @@ def render(status: Status) -> RenderableType:
         return Group(*facts, _events(status), gap, away)
     facts += [_pushes(status), _alerts(status), gap, _events(status), gap]
     return Group(*facts, address_table(status))
+
+
+def _readable(status: Status) -> Status:
+    """Without what a terminal would obey: names, reasons and owners come from whoever may write into the stores."""
+    texts = {each.name: cleaned(getattr(status, each.name)) for each in fields(status) if each.name != "events"}
+    return replace(status, **texts, events=[Event(*map(cleaned, event)) for event in status.events])
 
 
 def _leader(status: Status) -> Text:
@@ -94,7 +104,7 @@ def _sites(status: Status) -> Table:
         eligible = Text("yes") if site["eligible"] else Text("no", "yellow")
         if status.unknown:
             heartbeat = eligible = Text("unknown", "yellow")
-        table.add_row(name, str(site["priority"]), heartbeat, eligible, Text(site["state"]))
+        table.add_row(Text(name), str(site["priority"]), heartbeat, eligible, Text(site["state"]))
     return table
 
 
@@ -144,10 +154,10 @@ async def live(settings: Settings, stop: asyncio.Event) -> None:
 async def _lines(console: Console, observer: Observer, stop: asyncio.Event) -> None:
     before = ""
     while not stop.is_set():
-        status = await observer.look()
+        status = _readable(await observer.look())
         line = _in_one_line(status)
         if line != before:
-            console.print(f"{time.strftime('%H:%M:%S')} {line}", highlight=False, soft_wrap=True)
+            console.print(Text(f"{time.strftime('%H:%M:%S')} {line}"), soft_wrap=True)
             before = line
         await _pause(stop)
 

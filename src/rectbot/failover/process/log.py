@@ -14,6 +14,8 @@ import sys
 import threading
 import time
 
+from rectbot.logline import Line
+
 _WAITING = 1_000  # lines
 TIMES = "%Y-%m-%dT%H:%M:%S%z"
 
@@ -23,7 +25,7 @@ class StderrHandler(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", TIMES))
+        self.setFormatter(Line("%(asctime)s %(levelname)s %(message)s", TIMES))
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
         self._dropped = 0
         self._unwritten = 0

@@ -16,6 +16,8 @@ from rectbot.failover.config import ChildOptions
 from rectbot.failover.process.child import ChildWorkload
 from rectbot.failover.process.log import StderrHandler, log_to_stderr
 from rectbot.failover.process.pidfile import pid_file
+from rectbot.redaction import know
+from rectbot.terminal import lines
 
 _log = logging.getLogger(__name__)
 _PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # what a program may mean something by
@@ -24,13 +26,15 @@ _UNSHIPPED = 500  # lines of the log that wait for a program that ships them
 
 def main(plan: dict[str, Any]) -> NoReturn:
     """Runs a site as planned (see `agent.plan`), until SIGTERM or SIGINT, and ends this process."""
+    given = {name: value for name, value in plan["store"].items() if isinstance(value, str)}
+    know((value for name, value in given.items() if "password" in name), urls=filter(_is_url, given.values()))
     log = log_to_stderr()
     status, code = 0, 1
     try:
         status = asyncio.new_event_loop().run_until_complete(_run(plan, log))
         code = os.waitstatus_to_exitcode(status)
     except RectbotError as error:
-        log.say(f"rectbot: {error}")
+        log.say(lines(f"rectbot: {error}"))
         code = error.exit_code
     except Exception:
         _log.exception("this is a fault of rectbot's")
@@ -40,6 +44,10 @@ def main(plan: dict[str, Any]) -> NoReturn:
         os.kill(os.getpid(), signal.SIGTERM)
     # At once: a thread may still wait for a name server that does not answer. A code is as shells have it.
     os._exit(code if code >= 0 else 128 - code)
+
+
+def _is_url(text: str) -> bool:
+    return "://" in text
 
 
 async def _run(plan: dict[str, Any], log: StderrHandler) -> int:
@@ -84,7 +92,7 @@ async def _lead(
         if tells or not workload.status:  # it is not the program's exit code that says so
             raise
         ran = True
-        log.say(f"rectbot: {error}")
+        log.say(lines(f"rectbot: {error}"))
     if workload.broken.done():
         raise ConfigError(workload.broken.result().reason)
     return (workload.status or 0) if ran and not tells else 0

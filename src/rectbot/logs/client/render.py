@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -12,14 +13,15 @@ import click
 
 from rectbot.logs.client.fields import json_object
 from rectbot.logs.client.query import Entry, Sample
+from rectbot.terminal import as_json as to_json
+from rectbot.terminal import lines as visible
+from rectbot.terminal import one_line
 
 _COLOURS = {"trace": "bright_black", "debug": "blue", "info": "green", "warn": "yellow", "error": "red"}
 _SEVERE = {"critical", "fatal"}
 _MESSAGES = ("msg", "message")
 _BELOW = ("trace", "stack")  # shown on lines of their own
 _KNOWN = {*_MESSAGES, *_BELOW, "level"}
-# A logged line must not command the terminal: escape sequences, bells, cursor movements (C0, DEL, C1).
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 Renderer = Callable[[Entry], str]
 
@@ -31,18 +33,18 @@ def as_text(entry: Entry) -> str:
     head = [click.style(_time(entry.time / 1e9), dim=True), _styled(level.upper().ljust(5), level)]
     who = "@".join(entry.labels[name] for name in ("job", "site") if entry.labels.get(name))
     if who:
-        head.append(click.style(_safe(who), fg="cyan"))
+        head.append(click.style(one_line(who), fg="cyan"))
     return " ".join([*head, _body(entry.text, fields, level)])
 
 
 def as_json(entry: Entry) -> str:
     """One object a line: time in nanoseconds (as text, as Loki has it), labels, and the line."""
-    return json.dumps({"time": str(entry.time), "labels": entry.labels, "line": entry.text}, ensure_ascii=False)
+    return to_json({"time": str(entry.time), "labels": entry.labels, "line": entry.text})
 
 
 def as_raw(entry: Entry) -> str:
-    """The line as it was logged."""
-    return entry.text
+    """The line as it was logged; on a terminal without what that would obey."""
+    return _safe(entry.text) if sys.stdout.isatty() else entry.text
 
 
 RENDERERS: dict[str, Renderer] = {"text": as_text, "json": as_json, "raw": as_raw}
@@ -51,12 +53,12 @@ RENDERERS: dict[str, Renderer] = {"text": as_text, "json": as_json, "raw": as_ra
 def sample_line(sample: Sample, output: str) -> str:
     """A value of a metric query."""
     if output == "json":
-        return json.dumps({"time": sample.time, "metric": sample.labels, "value": sample.value}, ensure_ascii=False)
+        return to_json({"time": sample.time, "metric": sample.labels, "value": sample.value})
     if output == "raw":
         return sample.value
     labels = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in sample.labels.items())
     time = click.style(_time(sample.time), dim=True)
-    return f"{time} {sample.value:>12} {click.style('{' + _safe(labels) + '}', fg='cyan')}"
+    return f"{time} {sample.value:>12} {click.style('{' + one_line(labels) + '}', fg='cyan')}"
 
 
 def _body(text: str, fields: dict[str, Any] | None, level: str) -> str:
@@ -89,7 +91,7 @@ def _short(value: object) -> str:
 
 
 def _safe(text: str) -> str:
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return visible(text)
 
 
 def _time(seconds: float) -> str:

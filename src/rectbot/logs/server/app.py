@@ -12,6 +12,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from rectbot import logline
 from rectbot.errors import RectbotError
 from rectbot.logs.logql.parse import warm_up
 from rectbot.logs.server.handlers import Handlers
@@ -94,7 +95,7 @@ def serve(
 ) -> None:
     """Serves the store in `data` until SIGTERM. Raises RectbotError when it cannot be opened or listened for."""
     _frugal()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logline.set_up()
     store = Store(data, limits)
     upkeep = Upkeep(store)
     try:

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from rectbot.redaction import Redactor, redact
+
 MAX_TEXT = 15_000  # characters of a message or a traceback
 MAX_LINE = 60_000  # characters; Loki refuses lines of more than 256 KiB, and a character may take four bytes
 
@@ -31,8 +33,8 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, secrets: Sequence[str] = ()) -> None:
         super().__init__()
-        escaped = {json.dumps(secret, ensure_ascii=False)[1:-1] for secret in secrets if secret}
-        self._secrets = sorted(escaped, key=len, reverse=True)
+        self._own = Redactor()
+        self._own.know(secrets)
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as JSON, without line breaks."""
@@ -56,10 +58,7 @@ class JsonFormatter(logging.Formatter):
         return trouble
 
     def _line(self, fields: dict[str, Any]) -> str:
-        line = _dumps(fields)
-        for secret in self._secrets:
-            line = line.replace(secret, "***")
-        return line
+        return redact(self._own.redact(_dumps(fields)))
 
 
 def _dumps(fields: dict[str, Any]) -> str:
