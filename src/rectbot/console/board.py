@@ -20,6 +20,8 @@ from rectbot.errors import RectbotError
 
 RANGES = ("15m", "1h", "3h", "6h", "12h", "24h", "2d", "7d", "15d")
 REFRESHES = ("10s", "30s", "1m", "5m")
+_LONGEST_RANGE = 12  # characters
+_LATEST = 1e11  # seconds since 1970, some thousand years from now; servers refuse what is later
 _ALL = "$__all"  # Grafana's word in an address
 
 
@@ -34,7 +36,7 @@ class Board:
         self._chosen = {each.name: _asked(each, asked) for each in self._known}
         self._range = _range(asked, dashboard)
         self._fixed = _fixed(asked)
-        self._refresh = (asked.get("refresh") or [dashboard.get("refresh") or ""])[0]
+        self._refresh = _refresh(asked, dashboard)
         self._cards: list[tuple[Mapping[str, Any], Card]] = []
         self._selects: dict[str, Choice] = {}
         self._drawing: asyncio.Task[None] | None = None
@@ -83,10 +85,14 @@ class Board:
         await self._changed()
 
     async def _set_range(self, value: str) -> None:
+        if value not in RANGES and value != self._range:
+            return
         self._range, self._fixed = value, None
         await self._changed()
 
     async def _set_refresh(self, value: str) -> None:
+        if value not in ("", *REFRESHES) and value != self._refresh:
+            return
         self._refresh = value
         self._timer.interval = self._period() or 30.0
         self._timer.active = bool(self._period())
@@ -176,7 +182,7 @@ def _asked(variable: Variable, asked: Mapping[str, list[str]]) -> tuple[str, ...
 def _range(asked: Mapping[str, list[str]], dashboard: Mapping[str, Any]) -> str:
     """How far back is looked, as in `now-6h`; the dashboard's own where the address does not say."""
     for text in (*asked.get("from", [])[:1], dashboard.get("time", {}).get("from", "")):
-        length = str(text).removeprefix("now-")
+        length = str(text).removeprefix("now-")[:_LONGEST_RANGE]
         try:
             if str(text).startswith("now-") and 0 < seconds(length) <= 90 * 86_400:
                 return length
@@ -185,10 +191,17 @@ def _range(asked: Mapping[str, list[str]], dashboard: Mapping[str, Any]) -> str:
     return "6h"
 
 
+def _refresh(asked: Mapping[str, list[str]], dashboard: Mapping[str, Any]) -> str:
+    """How often it is drawn anew; the dashboard's own where the address says nothing that we offer."""
+    own = dashboard.get("refresh") or ""
+    (wanted,) = asked.get("refresh", [])[:1] or (own,)
+    return wanted if wanted in ("", own, *REFRESHES) else own
+
+
 def _fixed(asked: Mapping[str, list[str]]) -> tuple[float, float] | None:
     """A time between two moments, given in milliseconds as Grafana's addresses do."""
     try:
         start, end = (int(asked[name][0]) / 1000 for name in ("from", "to"))
-    except (KeyError, ValueError, IndexError):
+    except (KeyError, ValueError, IndexError, OverflowError):
         return None
-    return (start, end) if 0 < start < end else None
+    return (start, end) if 0 < start < end < _LATEST else None
