@@ -211,7 +211,7 @@ def push(every: float | None, job: str | None, forget: str | None) -> None:
     if forget is not None:
         from rectbot.push.forget import forget as let_go
 
-        click.echo(f"push: {let_go(settings, forget)}")
+        say(f"push: {let_go(settings, forget)}")
         return
     if every is None:
         pusher.push_once(settings, job)
@@ -232,7 +232,7 @@ def alert(text: str) -> None:
     send_alert(
         sys.stdin.buffer.read().decode(errors="replace") if text == "-" else text,
         with_local_webhook(read_settings()),
-        say=lambda line: click.echo(f"rectbot: {line}", err=True),
+        say=lambda line: say(f"rectbot: {line}", err=True),
     )
 
 
@@ -307,9 +307,8 @@ def discord_serve(host: str, port: int | None, token: str, journal: Path | None)
 @click.option("--url", metavar="URL", help="Where it is; without it, the one of the stack on this machine.")
 def discord_journal(events: tuple[str, ...], url: str | None) -> None:
     """Print what the local Discord saw, a JSON object a line, oldest first: every session, login and call."""
-    import json
-
+    from rectbot.terminal import as_json
     from rectbot.testing.journal import fetch
 
     for entry in fetch(url or f"http://127.0.0.1:{read_settings().port('discord')}", events):
-        click.echo(json.dumps(entry, ensure_ascii=False))
+        click.echo(as_json(entry))
