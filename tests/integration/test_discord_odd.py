@@ -122,6 +122,27 @@ ODD: list[tuple[dict[str, str], bytes]] = [
 ]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        {"type": 2},
+        {"type": False},
+        {"type": []},
+        {"name": "a", "type": 9},
+        {"name": {"a": 1}, "type": 3},
+        {"name": "a", "description": "d", "options": {"a": 1}},
+        {"name": "a", "description": "d", "options": [{}]},
+        {"name": "a", "description": "d", "options": [{"name": "b", "type": 3, "options": [7]}]},
+        {"name": "a", "description": "d", "options": [{"name": "b", "type": 3, "choices": [7]}]},
+        {"name": "a", "description": "d", "options": [{"name": "b", "type": 4, "min_value": "x"}]},
+    ],
+)
+async def test_an_odd_command_is_not_registered(command: dict[str, Any], discord: Running) -> None:
+    for method, body in (("POST", command), ("PUT", [command])):
+        status, text = await ask(discord, method, f"{APPLICATION}/commands", headers=AUTH, json=body)
+        assert (status, json.loads(text)["code"]) == (400, 50035)
+
+
 @pytest.mark.parametrize("path", [HOOK, MESSAGES, f"{APPLICATION}/commands"])
 @pytest.mark.parametrize("number", range(len(ODD)))
 async def test_an_odd_body_is_refused_with_a_sentence(number: int, path: str, discord: Running) -> None:

@@ -25,6 +25,7 @@ MESSAGE_CONTENT = 1 << 15
 
 COMMAND_NAME = re.compile(r"[-_'\w]{1,32}")
 MAX_COMMANDS = 100
+_BOUNDS = ("min_value", "max_value", "min_length", "max_length")
 
 
 async def _me(call: Call) -> Json:
@@ -146,10 +147,15 @@ def _check_commands(commands: Any) -> list[Json]:
     if len(commands) > MAX_COMMANDS:
         raise ApiError(400, 30032, "Maximum number of application commands reached (100)")
     for number, command in enumerate(commands):
-        if not isinstance(command.get("type", 1), int) or not isinstance(command.get("options") or [], list):
-            form.reject(f"{number}.type", "BASE_TYPE_CHOICES", "The type must be a number, the options a list.")
-        name, slash = str(command.get("name", "")), command.get("type", 1) == 1
-        if slash and (not COMMAND_NAME.fullmatch(name) or name != name.lower()):
+        kind, name = command.get("type", 1), command.get("name")
+        if isinstance(kind, bool) or kind not in (1, 2, 3, 4):
+            form.reject(f"{number}.type", "BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3, 4).")
+        if not _are_options(command.get("options")):
+            form.reject(f"{number}.options", "LIST_TYPE_CONVERT", "Only iterables of dictionaries may be used here")
+        slash = kind == 1
+        if not isinstance(name, str) or not 1 <= len(name) <= 32:
+            form.reject(f"{number}.name", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 32 in length.")
+        elif slash and (not COMMAND_NAME.fullmatch(name) or name != name.lower()):
             form.reject(f"{number}.name", "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid")
         if slash and not 1 <= len(str(command.get("description", ""))) <= 100:
             form.reject(f"{number}.description", "BASE_TYPE_BAD_LENGTH", "Must be between 1 and 100 in length.")
@@ -160,6 +166,23 @@ def _check_commands(commands: Any) -> list[Json]:
 async def _no_permissions(call: Call) -> list[Json]:
     _command_scope(call)
     return []
+
+
+def _are_options(options: Any) -> bool:
+    """Whether these are options, as deep as they go."""
+    return options is None or (
+        isinstance(options, list)
+        and all(
+            isinstance(each, dict)
+            and isinstance(each.get("name"), str)
+            and isinstance(each.get("type"), int)
+            and all(isinstance(each.get(bound) or 0, int | float) for bound in _BOUNDS)
+            and isinstance(each.get("choices") or [], list)
+            and all(isinstance(choice, dict) for choice in each.get("choices") or [])
+            and _are_options(each.get("options"))
+            for each in options
+        )
+    )
 
 
 # What there is none of; libraries ask for it at their login
