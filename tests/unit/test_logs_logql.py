@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import product
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +18,7 @@ from rectbot.logs.pipeline.entry import Entry
 from rectbot.logs.pipeline.lines import line_filter, matching_lines
 from rectbot.logs.pipeline.template import compile_template
 from rectbot.logs.store.chunk import decode, decode_text, encode
-from rectbot.logs.store.levels import detect
+from rectbot.logs.store.levels import detect, detect_in_line, detect_in_lines
 
 
 def run(pipeline: str, line: str, **labels: str) -> tuple[str, dict[str, str]] | None:
@@ -164,14 +165,41 @@ def test_levels_as_loki_detects_them() -> None:
     cases = {
         b'{"level":"WARN"}': "warn",
         b'{"severity":"Error","x":1}': "error",
+        b'{"severity":"Error","level":"info"}': "error",  # the first one in the document
+        b'{"a":{"level":"debug"},"level":"info"}': "debug",
+        b'{"a":{"b":{"level":"dbg"}},"msg":"x"}': "unknown",  # too deep
+        b'{"level":30,"lvl":"wrn"}': "warn",  # only texts count
+        b'{"level":"odd","msg":"an error here"}': "error",
         b"lvl=dbg a=b": "debug",
-        b"\x1b[31mERROR\x1b[0m x": "error",
-        b"WARN shard=2": "unknown",
+        b"a=b level=weird": "unknown",
+        b"\x1b[31mERROR\x1b[0m x": "unknown",
+        b"2026-11-27 WARN shard=2": "warn",
+        b"WARN shard=2": "warn",
+        b"[error] x": "error",
+        b"x (fatal)": "fatal",
+        b"xerror error_x misc:error": "unknown",
+        b"info about an error": "info",  # the first word
+        b"err: gone": "error",
+        b"Trace|x 'debug'": "unknown",
         b"nothing": "unknown",
     }
     for line, level in cases.items():
         assert detect({}, None, line) == level, line
-    assert detect({"level": "CRITICAL"}, None, b"info") == "CRITICAL"  # what is said outright is taken as it is
+    assert detect({"level": "CRITICAL"}, None, b"info") == "critical"
+    assert detect({"level": "Odd"}, None, b"info") == "Odd"  # what is said outright is taken as it is
+    assert detect({}, {"severity_number": "13"}, b"info") == "warn"
+
+
+def test_levels_of_many_lines_are_those_of_each() -> None:
+    lines = [
+        *(b'{"level":"info","a":1}', b'{"a":1,"level":"WARN"}', b'{"msg":"error level"}', b'{"level":5}'),
+        *(b'{"a":{"level":"debug"},"level":"info"}', b'{"severity":"error","level":"info"}', b'{"x":"level"}'),
+        *(b'{"\\u006cevel":"info"}', b'{"level":"odd","m":"error here"}', b'{"lvl":"err"}'),
+    ]
+    for count in range(1, 4):
+        for chosen in product(lines, repeat=count):
+            text = b"".join(line + b"\n" for line in chosen)
+            assert detect_in_lines(text, chosen) == list(map(detect_in_line, chosen)), chosen
 
 
 def test_units() -> None:

@@ -38,14 +38,38 @@ def test_what_is_no_time_is_refused(text: str, rest: list[Any]) -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [[[1, "a"]], [["1", 5]], [["1"]], [["1", "a", "b"]], [["1", "a", {"k": 1}]], [["1", "a", {}, {}]], ["1"], [5]],
+    [[[1, "a"]], [["1", 5]], [["1"]], [["1", "a", "b"]], [["1", "a", 1]], [["1", "a", {}, {}]], ["1"], [5]],
 )
 def test_what_is_no_entry_is_refused(values: list[Any]) -> None:
     with pytest.raises(WireError):
         read(values)
 
 
+@pytest.mark.parametrize(
+    ("raw", "text"),
+    [("0", "0"), ("-1.50", "-1.50"), ("1e400", "1e400"), ("true", "true"), ("null", "null"), ('"\\u0041\\n"', "A\n"),
+     ("[1, 2]", "[1, 2]"), ("9" * 5000, "9" * 5000)],
+)  # fmt: skip
+def test_values_of_labels_that_are_no_text_are_taken_as_they_are_written(raw: str, text: str) -> None:
+    for stream, entry in ((f'{{"a":{raw}}}', '["1","x"]'), ('{"a":"b"}', f'["1","x",{{"k":{raw}}}]')):
+        body = f'{{"streams":[{{"stream":{{"j":"k"}},"values":[["1","y"]]}},{{"stream":{stream},"values":[{entry}]}}]}}'
+        first, (labels, _, _, metadata) = from_json(body.encode())
+        assert (first[0], list(first[2])) == ({"j": "k"}, ["y"]), "the others of the batch come, too"
+        assert (labels, metadata) in [({"a": text}, {}), ({"a": "b"}, {0: {"k": text}})]
+    body = f'{{"streams":[{{"stream":{{"a":{{"b":{raw}}}}},"values":null}}]}}'
+    assert [(labels, times) for labels, times, _, _ in from_json(body.encode())] == [({"a": f'{{"b":{raw}}}'}, [])]
+
+
 @pytest.mark.parametrize("entry", ['["1","a"]', '["1","a",{"k":"v"}]'])
 def test_a_body_that_is_nested_too_deeply_is_refused(entry: str) -> None:
     with pytest.raises(WireError):
         list(from_json(f'{{"streams":[{{"stream":{{"a":"b"}},"values":[{entry}],"x":{"[" * 100_000}'.encode()))
+
+
+@pytest.mark.parametrize("value", [b'"\\ud800"', b'"\\q"', b'"\xff"', b'"\\u12"'])
+def test_a_value_that_is_no_text_is_refused(value: bytes) -> None:
+    for stream, entry in ((b'{"a":%b,"n":1}' % value, b'["1","x"]'), (b'{"a":"b"}', b'["1","x",{"k":%b}]' % value)):
+        try:
+            list(from_json(b'{"streams":[{"stream":%b,"values":[%b]}]}' % (stream, entry)))
+        except WireError:
+            continue

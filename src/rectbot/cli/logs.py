@@ -101,17 +101,51 @@ def logs_ship(files: tuple[Path, ...], labels: tuple[str, ...], **options: Any) 
     "--retention-mb", default=4096, show_default=True, type=click.IntRange(1), help="How much is kept, compressed."
 )
 @click.option(
+    "--query-timeout", default="60s", show_default=True, metavar="TIME", help="A query that takes longer is ended."
+)
+@click.option(
+    "--client-rate",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="MB/s that one client may push in the long run; 0: no bound.",
+)
+@click.option(
+    "--client-burst",
+    default=256.0,
+    show_default=True,
+    type=click.FloatRange(1),
+    help="MB that it may push at once after a silence; then the answer is 429.",
+)
+@click.option(
     "--name", "names", multiple=True, help="A name with a dot by which it may be asked, too. Several are allowed."
 )
-def logs_serve(data: Path, host: str, port: int, *, retention: str, retention_mb: int, names: tuple[str, ...]) -> None:
+def logs_serve(
+    data: Path,
+    host: str,
+    port: int,
+    *,
+    retention: str,
+    retention_mb: int,
+    query_timeout: str,
+    client_rate: float,
+    client_burst: float,
+    names: tuple[str, ...],
+) -> None:
     """Serve the embedded log store: Loki's API for pushes and queries.
 
     A request must name it by an address, as localhost, by a name without a dot, or by a --name: so no website can
     have its own name point to it.
     """
-    from rectbot.logs.server import serve
+    from rectbot.logs.server.app import serve
     from rectbot.logs.store.limits import Limits, seconds
     from rectbot.webguard import Guard
 
-    limits = Limits(retention_seconds=seconds(retention), retention_bytes=retention_mb << 20)
+    limits = Limits(
+        retention_seconds=seconds(retention),
+        retention_bytes=retention_mb << 20,
+        query_seconds=seconds(query_timeout),
+        client_bytes_per_second=client_rate * (1 << 20),
+        client_burst_bytes=client_burst * (1 << 20),
+    )
     serve(data, host, port, limits, Guard(frozenset(name.lower() for name in names)))

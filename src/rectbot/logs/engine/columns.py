@@ -20,6 +20,7 @@ import msgspec
 
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.regex import byte_search
+from rectbot.logs.pipeline import jsonscan
 from rectbot.logs.pipeline.entry import ERROR, ERROR_DETAILS, with_metadata
 from rectbot.logs.pipeline.labels import COMPARE, READERS, filter_test
 from rectbot.logs.pipeline.parsers import two_objects
@@ -94,7 +95,7 @@ def json_columns(text: bytes, count: int, names: tuple[str, ...]) -> list[Column
     decoder, keys, getters = _decoder(names)
     try:
         rows = decoder.decode_lines(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except jsonscan.UNREADABLE:
         raise SlowError from None
     if len(rows) != count:
         raise SlowError
@@ -112,7 +113,7 @@ def _plain_line(line: bytes, names: tuple[str, ...]) -> bool:
     decoder, keys, getters = _decoder(names)
     try:
         row = decoder.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except jsonscan.UNREADABLE:
         return False
     pairs = zip(keys, getters, strict=True)
     return all(key.only(line, int(getter(row) is not msgspec.UNSET)) for key, getter in pairs)

@@ -19,16 +19,32 @@ class Context:
     lines: int = 0
     chunks: int = 0
     entries: int = 0
+    seconds: float | None = None  # unless it may take as long as any query
+    used: int = 0  # chunks that a tail is done with, and lines of the next one
+    skip: int = 0
 
     def check(self) -> None:
         """Raises CancelledError or QueryTimeoutError when the query should end."""
         if self.cancelled.is_set():
             raise CancelledError("the query was cancelled")
-        if time.monotonic() - self.started > self.limits.query_seconds:
+        allowed = self.limits.query_seconds if self.seconds is None else self.seconds
+        if time.monotonic() - self.started > allowed:
             raise QueryTimeoutError(
                 f"request timed out, decrease the duration of the request or add more label matchers: "
-                f"it took longer than {self.limits.query_seconds:g} s"
+                f"it took longer than {allowed:g} s"
             )
+
+    def hold(self, size: int) -> None:
+        """So many bytes are kept for the answer. Raises LimitError beyond what an answer may have."""
+        if size > self.limits.answer_bytes:
+            raise LimitError(self.too_large())
+
+    def too_large(self) -> str:
+        """What is said of an answer that is too large."""
+        return (
+            f"the answer would be larger than {self.limits.answer_bytes} bytes; "
+            "ask for fewer lines, a shorter time or fewer series"
+        )
 
     def scanned(self, size: int, lines: int) -> None:
         """Counts a chunk. Raises LimitError beyond the bytes that a query may scan."""

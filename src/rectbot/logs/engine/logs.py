@@ -16,7 +16,10 @@ from rectbot.logs.pipeline.build import build
 from rectbot.logs.pipeline.entry import Entry, Stage
 from rectbot.logs.store.index import Stream
 from rectbot.logs.store.levels import entry_of
-from rectbot.logs.store.store import Store
+from rectbot.logs.store.reader import Reader
+
+_HOUR = 3600 * 10**9
+_PAGE = 500  # lines that are looked at at once
 
 
 def entry_at(found: Scanned, index: int) -> Entry:
@@ -67,20 +70,24 @@ def _kept(found: Scanned, tests: Sequence[Mask], names: frozenset[str]) -> Seque
     return list(compress(found.indexes, first))
 
 
-def _passing(found: Scanned, trees: Sequence[ast.Stage], stages: Sequence[Stage], *, newest: bool) -> Iterator[Entry]:
+def _passing(
+    found: Scanned, trees: Sequence[ast.Stage], stages: Sequence[Stage], context: Context, *, newest: bool
+) -> Iterator[Entry]:
     indexes = prefilter(trees, found)
-    for index in reversed(indexes) if newest else indexes:
+    for number, index in enumerate(reversed(indexes) if newest else indexes):
+        if not number % 32:
+            context.check()
         entry = entry_at(found, index)
         if all(stage(entry) for stage in stages):
             yield entry
 
 
 def select(  # noqa: PLR0917
-    store: Store, query: ast.Logs, start: int, end: int, limit: int, context: Context, *, newest: bool = True
+    store: Reader, query: ast.Logs, start: int, end: int, limit: int, context: Context, *, newest: bool = True
 ) -> list[Entry]:
     """At most `limit` entries with start <= time < end, from the newest back or from the oldest on."""
     filters, rest = split_stages(query.stages)
-    stages = build(rest)
+    stages = build(rest, context.check)
     work = plan(store, query.matchers, start, end)
     sign = -1 if newest else 1
 
@@ -89,23 +96,73 @@ def select(  # noqa: PLR0917
 
     work.sort(key=edge)
     heap: list[tuple[int, int, Entry]] = []  # the worst entry kept is on top
-    order = 0
+    order = held = 0
     for batch in _batches(work):
         if len(heap) == limit and edge(batch[0]) > -heap[0][0]:
             break
         for found in scan(store, batch, filters, start, end, context):
-            for entry in _passing(found, rest, stages, newest=newest):
+            for entry in _passing(found, rest, stages, context, newest=newest):
                 order += 1
                 item = (-sign * entry.time, -order, entry)
                 if len(heap) < limit:
                     heapq.heappush(heap, item)
                 elif item[0] > heap[0][0]:
-                    heapq.heapreplace(heap, item)
+                    held -= heapq.heapreplace(heap, item)[2].size()
                 else:
                     break  # the following ones of this block are even farther away
+                held += entry.size()
+                context.hold(held)
     entries = [entry for _, _, entry in sorted(heap, key=lambda item: item[:2], reverse=True)]
     context.entries = len(entries)
     return entries
+
+
+def spaced(
+    store: Reader, query: ast.Logs, between: tuple[int, int], context: Context, *,
+    limit: int, interval: int, newest: bool,
+) -> list[Entry]:  # fmt: skip
+    """The same with at least `interval` nanoseconds from each line to the next. Loki counts anew in each hour."""
+    found: list[Entry] = []
+    held = 0
+    hours = list(_hours(*between))
+    for hour in reversed(hours) if newest else hours:
+        for entry in _spaced(store, query, hour, context, interval=interval, newest=newest):
+            found.append(entry)
+            held += entry.size()
+            context.hold(held)
+            if len(found) == limit:
+                break
+        if len(found) == limit:
+            break
+    context.entries = len(found)
+    return found
+
+
+def _hours(start: int, end: int) -> Iterator[tuple[int, int]]:
+    while start < end:
+        following = min(end, start - start % _HOUR + _HOUR)
+        yield start, following
+        start = following
+
+
+def _spaced(
+    store: Reader, query: ast.Logs, between: tuple[int, int], context: Context, *, interval: int, newest: bool
+) -> Iterator[Entry]:
+    low, high = between
+    last: int | None = None
+    while low < high:
+        page = select(store, query, low, high, _PAGE, context, newest=newest)
+        for entry in page:
+            if last is None or abs(entry.time - last) >= interval:
+                last = entry.time
+                yield entry
+        if len(page) < _PAGE or last is None:
+            return
+        edge = page[-1].time
+        if newest:
+            high = min(edge, last - interval + 1)
+        else:
+            low = max(edge + 1, last + interval)
 
 
 def _batches(work: list[tuple[Stream, Group]]) -> Iterator[list[tuple[Stream, Group]]]:

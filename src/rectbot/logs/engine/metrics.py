@@ -15,7 +15,7 @@ from rectbot.logs.logql.regex import anchored
 from rectbot.logs.logql.validate import COMPARISONS, SET_OPERATORS
 from rectbot.logs.pipeline.functions import expand
 from rectbot.logs.pipeline.labels import COMPARE
-from rectbot.logs.store.store import Store
+from rectbot.logs.store.reader import Reader
 
 Result = Series | float
 Row = list[float | None]
@@ -51,7 +51,7 @@ ARITHMETIC: dict[str, Callable[[float, float], float]] = {
 class Evaluator:
     """Evaluates a metric expression at the points `steps` (nanoseconds, ascending)."""
 
-    def __init__(self, store: Store, steps: Sequence[int], context: Context) -> None:
+    def __init__(self, store: Reader, steps: Sequence[int], context: Context) -> None:
         self.store, self.steps, self.context = store, steps, context
 
     def evaluate(self, tree: ast.Metric, pushed: ast.Grouping | None = None) -> Result:  # noqa: PLR0911
@@ -94,6 +94,7 @@ class Evaluator:
         combine = _COMBINE[tree.op]
         result: Series = {}
         for labels, rows in groups.items():
+            self.context.check()
             columns = ([value for value in column if value is not None] for column in zip(*rows, strict=True))
             result[labels] = [combine(column) if column else None for column in columns]
         return result
@@ -102,12 +103,14 @@ class Evaluator:
         count, largest = int(tree.parameter or 0), tree.op != "bottomk"
         grouping = tree.grouping or ast.Grouping(())
         groups: dict[Labels, list[tuple[Labels, Row]]] = {}
-        # Among equals Loki takes whichever its hash table yields first; ours are the last by name, always.
-        for labels, row in sorted(series.items(), reverse=True):
+        # Among equals Loki takes whichever its hash table yields first; ours are the last by name, of the smallest
+        # the first by name, always.
+        for labels, row in sorted(series.items(), reverse=largest):
             groups.setdefault(group_labels(labels, grouping), []).append((labels, row))
         result: Series = {labels: [None] * len(self.steps) for labels in series}
         for members in groups.values():
             for step in range(len(self.steps)):
+                self.context.check()
                 present = [(row[step], labels) for labels, row in members if row[step] is not None]
                 present.sort(key=lambda pair: _rank(pair[0], largest=largest))
                 for value, labels in present[:count]:

@@ -35,7 +35,9 @@ def quantile(q: float, values: Sequence[float]) -> float:
     """Between two samples, in proportion; infinite for a q outside 0..1."""
     if q < 0 or q > 1:
         return math.copysign(math.inf, q - 0.5)
-    ordered = sorted(values, key=lambda value: (not math.isnan(value), value))
+    ordered = sorted(value for value in values if not math.isnan(value))
+    if len(ordered) < len(values):  # what is no number comes first
+        ordered = [math.nan] * (len(values) - len(ordered)) + ordered
     rank = q * (len(ordered) - 1)
     low = math.floor(rank)
     high = min(len(ordered) - 1, low + 1)

@@ -7,12 +7,13 @@ keep the samples of each series.
 from __future__ import annotations
 
 import math
+import operator
 from array import array
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, compress
+from itertools import accumulate, compress, islice
 from typing import Any
 
 from rectbot.logs.engine.columns import Columns, SlowError, mask, texts
@@ -26,7 +27,7 @@ from rectbot.logs.logql.units import duration_seconds, parse_float, parse_size
 from rectbot.logs.pipeline.build import build
 from rectbot.logs.pipeline.entry import ERROR, PRESERVE_ERROR, Entry, Stage
 from rectbot.logs.pipeline.hints import hints_for
-from rectbot.logs.store.store import Store
+from rectbot.logs.store.reader import Reader
 
 Labels = tuple[tuple[str, str], ...]
 Series = dict[Labels, list[float | None]]
@@ -61,7 +62,7 @@ class RangeQuery:
     """One range aggregation at the points `steps` (nanoseconds, ascending)."""
 
     def __init__(
-        self, store: Store, tree: ast.RangeAggregation, steps: Sequence[int], context: Context,
+        self, store: Reader, tree: ast.RangeAggregation, steps: Sequence[int], context: Context,
         pushed: ast.Grouping | None,
     ) -> None:  # fmt: skip
         self.store, self.tree, self.steps, self.context = store, tree, steps, context
@@ -69,8 +70,8 @@ class RangeQuery:
         self.unwrap = tree.unwrap
         self.hints = hints_for(tree, self.grouping)
         self.filters, self.rest = split_stages(self._stages())
-        self.stages = build(self.rest)
-        self.after = build(self.unwrap.filters) if self.unwrap else []
+        self.stages = build(self.rest, context.check)
+        self.after = build(self.unwrap.filters, context.check) if self.unwrap else []
         ends = [step - tree.offset for step in steps]
         self.edges = sorted({edge for end in ends for edge in (end - tree.range, end)})
         self.windows = [(bisect_right(self.edges, end - tree.range), bisect_right(self.edges, end)) for end in ends]
@@ -242,7 +243,7 @@ class RangeQuery:
     def _passing(self, found: Scanned) -> Iterator[tuple[Entry, float | None]]:
         stages: list[Stage] = self.stages
         for number, index in enumerate(prefilter(self.rest, found)):
-            if not number % 1024:
+            if not number % 32:
                 self.context.check()
             entry = entry_at(found, index)
             entry.hints = self.hints
@@ -320,13 +321,10 @@ class RangeQuery:
         parameter = self.tree.parameter or 0.0
         result: Series = {}
         for labels, samples in self.samples.items():
-            order = sorted(range(len(samples.times)), key=samples.times.__getitem__)
-            times = [samples.times[index] for index in order]
-            values = [samples.values[index] for index in order]
+            times, values = _in_order(samples)
             row: list[float | None] = []
-            for number, step in enumerate(self.steps):
-                if not number % 64:
-                    self.context.check()
+            for step in self.steps:
+                self.context.check()
                 end = step - self.tree.offset
                 low, high = bisect_right(times, end - self.tree.range), bisect_right(times, end)
                 window = (
@@ -350,6 +348,15 @@ class RangeQuery:
             there = bisect_right(times, end) > bisect_right(times, end - self.tree.range)
             row.append(None if there else 1.0)
         return {labels: row} if any(row) else {}
+
+
+def _in_order(samples: _Samples) -> tuple[array[int], array[float]]:
+    """Times and values by time; mostly they are already."""
+    times, values = samples.times, samples.values
+    if all(map(operator.le, times, islice(times, 1, None))):
+        return times, values
+    order = sorted(range(len(times)), key=times.__getitem__)
+    return array("q", map(times.__getitem__, order)), array("d", map(values.__getitem__, order))
 
 
 def _without_line_formats(tree: ast.RangeAggregation) -> Sequence[ast.Stage]:

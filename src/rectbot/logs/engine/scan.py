@@ -17,11 +17,13 @@ from rectbot.logs.pipeline.labels import stream_test
 from rectbot.logs.pipeline.lines import LineFilter, line_filter, matching_lines
 from rectbot.logs.store.chunk import Block, merge
 from rectbot.logs.store.index import ChunkRef, Stream
-from rectbot.logs.store.store import Store
+from rectbot.logs.store.reader import Reader
 
 _AHEAD = 3  # groups that are unpacked before they are needed
-_MOST_MERGED = 64 << 20  # bytes of chunks that overlap, merged at once
-_POOL = ThreadPoolExecutor(2, "log-scan")
+_MOST_AHEAD = 4 << 20  # bytes of text of those
+_MOST_MERGED = 4 << 20  # bytes of chunks that overlap, merged at once
+SEARCHING = (ThreadPoolExecutor(2, "log-scan"), 2)
+"""Where blocks are unpacked and searched, and how many threads that has."""
 Group = list[ChunkRef]
 
 
@@ -56,7 +58,7 @@ def groups(refs: Sequence[ChunkRef]) -> list[Group]:
     return found
 
 
-def plan(store: Store, matchers: Sequence[ast.Matcher], start: int, end: int) -> list[tuple[Stream, Group]]:
+def plan(store: Reader, matchers: Sequence[ast.Matcher], start: int, end: int) -> list[tuple[Stream, Group]]:
     """What must be read for start <= time < end, in no order."""
     start = max(start, store.oldest())
     if start >= end:
@@ -66,32 +68,38 @@ def plan(store: Store, matchers: Sequence[ast.Matcher], start: int, end: int) ->
 
 
 def scan(  # noqa: PLR0917
-    store: Store, work: Sequence[tuple[Stream, Group]], filters: Sequence[LineFilter], start: int, end: int,
+    store: Reader, work: Sequence[tuple[Stream, Group]], filters: Sequence[LineFilter], start: int, end: int,
     context: Context,
 ) -> Iterator[Scanned]:  # fmt: skip
     """Yields the blocks in the order of `work`, those without a line left out."""
     start = max(start, store.oldest())
-    waiting: deque[Future[Scanned | None]] = deque()
-    position = 0
+    waiting: deque[tuple[Future[Scanned | None], int]] = deque()
+    position = ahead = 0
     try:
         while waiting or position < len(work):
-            while position < len(work) and len(waiting) < _AHEAD:
+            while position < len(work) and (not waiting or (len(waiting) < _AHEAD and ahead < _MOST_AHEAD)):
                 stream, group = work[position]
                 position += 1
-                context.scanned(sum(ref.size for ref in group), sum(ref.lines for ref in group))
-                waiting.append(_POOL.submit(_load, store, stream, group, filters, start, end))
-            found = waiting.popleft().result()
+                size = sum(ref.size for ref in group)
+                context.scanned(size, sum(ref.lines for ref in group))
+                waiting.append((SEARCHING[0].submit(_load, store, stream, group, filters, start, end, context), size))
+                ahead += size
+            future, size = waiting.popleft()
+            found = future.result()
+            ahead -= size
             if found is not None:
                 yield found
             context.check()
     finally:
-        for future in waiting:
+        for future, _ in waiting:
             future.cancel()
 
 
 def _load(  # noqa: PLR0917
-    store: Store, stream: Stream, group: Group, filters: Sequence[LineFilter], start: int, end: int
-) -> Scanned | None:
+    store: Reader, stream: Stream, group: Group, filters: Sequence[LineFilter], start: int, end: int,
+    context: Context,
+) -> Scanned | None:  # fmt: skip
+    context.check()
     if len(group) == 1:
         packed = store.text(stream, group[0])
         if packed is None or not _may_match(packed[1], filters):
@@ -104,6 +112,7 @@ def _load(  # noqa: PLR0917
     inside = all(start <= ref.first and ref.last < end for ref in group)
     indexes: Sequence[int] = range(block.count) if inside else block.between(start, end)
     for filter_ in filters:
+        context.check()
         indexes = _filtered(block, indexes, filter_)
         if not indexes:
             return None

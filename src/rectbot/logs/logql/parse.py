@@ -18,6 +18,7 @@ from rectbot.logs.logql.units import parse_duration, parse_float, parse_range, p
 from rectbot.logs.logql.validate import check_range, check_selector, check_vector
 
 _LONGEST_QUERY = 131_072  # characters, as Loki's max_query_length in bytes
+_LONGEST_REMEMBERED = 4096  # of those whose tree is kept
 _NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _DEEPEST = 100  # nested parentheses: recursion stays far from Python's limit
 
@@ -118,10 +119,11 @@ class _Builder(Transformer[Any, ast.Expression]):
         return ast.LineFormat(template)
 
     def label_format(self, *assignments: tuple[str, str, bool]) -> ast.LabelFormat:
-        targets = [target for target, _, _ in assignments]
-        for target in targets:
-            if targets.count(target) > 1:
+        seen = set[str]()
+        for target, _, _ in assignments:
+            if target in seen:
                 raise ParseError(f"multiple label name '{target}' not allowed in a single format operation")
+            seen.add(target)
         return ast.LabelFormat(assignments)
 
     def rename(self, target: str, source: str) -> tuple[str, str, bool]:
@@ -314,11 +316,14 @@ def _too_deep(text: str) -> bool:
     return deepest > _DEEPEST
 
 
-@lru_cache(maxsize=128)
 def parse(text: str) -> ast.Expression:
     """The syntax tree of a query. Raises ParseError with Loki's wording where Loki's is simple."""
     if len(text) > _LONGEST_QUERY:
         raise ParseError(f"input size too long ({len(text)} > {_LONGEST_QUERY})")
+    return _remembered(text) if len(text) <= _LONGEST_REMEMBERED else _parsed(text)
+
+
+def _parsed(text: str) -> ast.Expression:
     if _too_deep(text):
         raise ParseError(f"more than {_DEEPEST} nested parentheses")
     if not text.strip():
@@ -329,11 +334,18 @@ def parse(text: str) -> ast.Expression:
     except UnexpectedInput as error:
         raise _unexpected(error, text) from None
     except VisitError as error:
-        if isinstance(error.orig_exc, QueryError):
+        if isinstance(error.orig_exc, QueryError | MemoryError):
             raise error.orig_exc from None
+        if isinstance(error.orig_exc, RecursionError):
+            raise ParseError("the expression is nested too deeply") from None
+        if isinstance(error.orig_exc, ValueError | OverflowError):
+            raise ParseError(str(error.orig_exc)) from None
         raise
     except RecursionError:
         raise ParseError("the expression is nested too deeply") from None
+
+
+_remembered = lru_cache(maxsize=64)(_parsed)
 
 
 def parse_selector(text: str) -> tuple[ast.Matcher, ...]:

@@ -20,15 +20,25 @@ def _options() -> Any:
     return options
 
 
-def byte_search(pattern: bytes) -> Callable[[bytes], Any]:
-    """The search of a pattern of ours, over any bytes: without Python's lock, and fast if its first byte is rare."""
+def latin1(*, captures: bool = False) -> Any:
+    """The options of a pattern of ours over any bytes."""
     options = _options()
-    options.encoding, options.never_capture = re2.Options.Encoding.LATIN1, True
-    search: Callable[[bytes], Any] = re2.compile(pattern, options).search
+    options.encoding, options.never_capture = re2.Options.Encoding.LATIN1, not captures
+    return options
+
+
+def byte_pattern(pattern: bytes) -> Any:
+    """A pattern of ours, over any bytes: in linear time, without Python's lock, and fast if its first byte is rare."""
+    return re2.compile(pattern, latin1())
+
+
+def byte_search(pattern: bytes) -> Callable[[bytes], Any]:
+    """The search of such a pattern."""
+    search: Callable[[bytes], Any] = byte_pattern(pattern).search
     return search
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def compile_(pattern: str) -> Any:
     """A compiled pattern that searches UTF-8 bytes. Raises ParseError with RE2's reason."""
     if len(pattern) > _LONGEST:

@@ -16,11 +16,14 @@ NANOSECONDS = {
     "h": 3600 * 10**9,
 }
 CALENDAR = {"d": 86_400 * 10**9, "w": 7 * 86_400 * 10**9, "y": 365 * 86_400 * 10**9}
-_TERM = re.compile(r"(\d+\.?\d*|\.\d+)([^\d.]+)")
+LONGEST = 400  # characters of a number, a duration or a size: what is longer is none, and takes no time
+# Repetitions are possessive (*+): digits that were taken are not given back, so nothing is tried twice.
+_TERM = re.compile(r"(\d++(?:\.\d*+)?|\.\d++)([^\d.]++)")
+_NUMBER_ONLY = re.compile(r"\d++(?:\.\d*+)?|\.\d++")
 _SIZE = re.compile(r"([0-9.,]*)")
-_DIGITS = r"\d(?:_?\d)*"
+_DIGITS = r"\d(?:_?\d)*+"
 _FLOAT = re.compile(
-    rf"[+-]?({_DIGITS}\.?(?:{_DIGITS})?|\.{_DIGITS})([eE][+-]?\d+)?|[+-]?(inf|infinity)|nan|0x[0-9a-f_.]+p[+-]?\d+",
+    rf"[+-]?({_DIGITS}(?:\.(?:{_DIGITS})?)?|\.{_DIGITS})([eE][+-]?\d++)?|[+-]?(inf|infinity)|nan|0x[0-9a-f_.]+p[+-]?\d+",
     re.IGNORECASE,
 )
 SIZES = {"": 1, "b": 1}
@@ -36,6 +39,8 @@ def parse_duration(text: str, *, calendar: bool = False) -> int:
     """
     quoted = '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
     body = text[1:] if text[:1] in "+-" and text else text
+    if len(text) > LONGEST:
+        raise ValueError(f"time: invalid duration {quoted[:LONGEST]}")
     if body == "0":
         return 0
     total, position = 0.0, 0
@@ -45,7 +50,7 @@ def parse_duration(text: str, *, calendar: bool = False) -> int:
     while position < len(body):
         term = _TERM.match(body, position)
         if term is None:
-            missing = re.fullmatch(r"\d+\.?\d*|\.\d+", body[position:])
+            missing = _NUMBER_ONLY.fullmatch(body, position)
             raise ValueError(f"time: {'missing unit in' if missing else 'invalid'} duration {quoted}")
         number, unit = term.groups()
         scale = NANOSECONDS.get(unit) or (CALENDAR.get(unit) if calendar else None)
@@ -56,7 +61,7 @@ def parse_duration(text: str, *, calendar: bool = False) -> int:
         else:
             total += float(number) * scale
         position = term.end()
-    value = exact + int(total)
+    value = exact + int(min(total, 2.0**64))
     if value >= 1 << 63:
         raise ValueError(f"time: invalid duration {quoted}")
     return -value if text[0] == "-" else value
@@ -81,6 +86,8 @@ def parse_range(text: str) -> int:
         return 0
     if not text:
         raise ValueError("empty duration string")
+    if len(text) > LONGEST:
+        raise ValueError("duration out of range")
     total, last, position = 0, -1, 0
     while position < len(text):
         term = _RANGE_TERM.match(text, position)
@@ -112,6 +119,8 @@ def rounded_size(size: int) -> int:
 
 def parse_size(text: str) -> int:
     """Bytes of a size such as `1.2MB` (10^6) or `4KiB` (2^10). Raises ValueError worded as go-humanize words it."""
+    if len(text) > LONGEST:
+        raise ValueError("strconv.ParseFloat: value out of range")
     match = _SIZE.match(text)
     assert match is not None
     number, unit = match[1].replace(",", ""), text[match.end() :].strip()
@@ -122,15 +131,22 @@ def parse_size(text: str) -> int:
     scale = SIZES.get(unit.lower())
     if scale is None:
         raise ValueError(f"unhandled size name: {unit.lower()}")
+    if value * scale >= 2**64:
+        raise ValueError(f"too large: {text}")
     return int(value * scale)
 
 
 def parse_float(text: str) -> float:
     """A number as Go's strconv.ParseFloat reads it. Raises ValueError in its words."""
+    if len(text) > LONGEST:
+        raise ValueError("strconv.ParseFloat: value out of range")
     if _FLOAT.fullmatch(text) is None:
         raise ValueError(f'strconv.ParseFloat: parsing "{text}": invalid syntax')
     plain = text.replace("_", "")
-    value = float.fromhex(plain) if "x" in plain.lower() else float(plain)
+    try:
+        value = float.fromhex(plain) if "x" in plain.lower() else float(plain)
+    except OverflowError:
+        value = math.inf
     if math.isinf(value) and "i" not in plain.lower():
         raise ValueError(f'strconv.ParseFloat: parsing "{text}": value out of range')
     return value

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import ParseError
+from rectbot.logs.logql.regex import byte_pattern
 from rectbot.logs.pipeline import labels, parsers
 from rectbot.logs.pipeline.entry import ERROR, Entry, Stage
 from rectbot.logs.pipeline.lines import line_filter
 from rectbot.logs.pipeline.template import TemplateError, compile_template
 
-_COLOUR = re.compile(
+_COLOUR = byte_pattern(
     rb"(?:\x1b|\xc2\x9b)[\[\]()#;?]*(?:(?:(?:[a-zA-Z\d]*(?:;[a-zA-Z\d]*)*)?\x07)"
     rb"|(?:(?:\d{1,4}(?:;\d{0,4})*)?[\dA-PRZcf-ntqry=><~]))"
 )
+
+
+Check = Callable[[], None]
+
+
+def _never() -> None:
+    """There is no deadline."""
 
 
 def _line_filter(tree: ast.LineFilter) -> Stage:
@@ -23,8 +30,8 @@ def _line_filter(tree: ast.LineFilter) -> Stage:
     return lambda entry: matches(entry.line)
 
 
-def _line_format(template: str) -> Stage:
-    render = compile_template(template)
+def _line_format(template: str, check: Check) -> Stage:
+    render = compile_template(template, check=check)
 
     def stage(entry: Entry) -> bool:
         try:
@@ -47,12 +54,12 @@ def _rename(target: str, source: str) -> Stage:
     return stage
 
 
-def _label_format(tree: ast.LabelFormat) -> Stage:
+def _label_format(tree: ast.LabelFormat, check: Check) -> Stage:
     for target, _, _ in tree.assignments:
         if target == ERROR:
             raise ParseError(f"{target} cannot be formatted")
     renames_and_templates = [
-        (target, compile_template(source, "label") if is_template else None, _rename(target, source))
+        (target, compile_template(source, "label", check=check) if is_template else None, _rename(target, source))
         for target, source, is_template in tree.assignments
     ]
 
@@ -73,11 +80,12 @@ def _label_format(tree: ast.LabelFormat) -> Stage:
 
 
 def _decolorize(entry: Entry) -> bool:
-    entry.line = _COLOUR.sub(b"", entry.line)
+    if b"\x1b" in entry.line or b"\xc2\x9b" in entry.line:
+        entry.line = _COLOUR.sub(b"", entry.line)
     return True
 
 
-def build_stage(tree: ast.Stage) -> Stage:  # noqa: PLR0911 - one return per kind
+def build_stage(tree: ast.Stage, check: Check = _never) -> Stage:  # noqa: PLR0911 - one return per kind
     """The function of one stage. Raises ParseError for templates, patterns and addresses that are none."""
     match tree:
         case ast.LineFilter():
@@ -85,9 +93,9 @@ def build_stage(tree: ast.Stage) -> Stage:  # noqa: PLR0911 - one return per kin
         case ast.LabelFilter():
             return labels.condition(tree.condition)
         case ast.LineFormat():
-            return _line_format(tree.template)
+            return _line_format(tree.template, check)
         case ast.LabelFormat():
-            return _label_format(tree)
+            return _label_format(tree, check)
         case ast.Decolorize():
             return _decolorize
         case ast.Drop():
@@ -98,6 +106,6 @@ def build_stage(tree: ast.Stage) -> Stage:  # noqa: PLR0911 - one return per kin
             return parsers.parser(tree)
 
 
-def build(stages: Sequence[ast.Stage]) -> list[Stage]:
-    """The functions of all stages, in order."""
-    return [build_stage(stage) for stage in stages]
+def build(stages: Sequence[ast.Stage], check: Check = _never) -> list[Stage]:
+    """The functions of all stages, in order; `check` is called by those that may take long, and raises to end them."""
+    return [build_stage(stage, check) for stage in stages]

@@ -80,6 +80,11 @@ class Entry:
         if self.hints.errors_wanted:
             self.assign(PRESERVE_ERROR, "true")
 
+    def size(self) -> int:
+        """About how many bytes it takes in an answer. Labels that are the stream's are shared."""
+        own = (len(value) for name, value in self.labels.items() if name not in self.taken)
+        return len(self.line) + len(self.details) + sum(own)
+
     @property
     def satisfied(self) -> bool:
         """Whether parsers need not find any label more."""

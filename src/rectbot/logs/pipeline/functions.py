@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import base64
 import codecs
+import contextlib
 import decimal
 import html
+import inspect
 import json
 import math
 import operator
@@ -16,15 +18,18 @@ import re
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
 
 from rectbot.logs.logql.regex import compile_
 from rectbot.logs.logql.units import duration_seconds, format_number, parse_float, parse_size
 from rectbot.logs.pipeline import gotime
+from rectbot.logs.pipeline.meter import MOST, meter
 
 # Go shows each byte that is no UTF-8 as a sign of its own.
 codecs.register_error("each-byte", lambda error: ("\ufffd", error.start + 1))  # type: ignore[attr-defined]
-_MOST = 1 << 20  # characters that repeat, indent and the like may make
+_LOW, _HIGH = -(1 << 63), (1 << 63) - 1  # of Go's int64
+_LONGEST_NUMBER = 100  # characters of a whole number
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ def show(value: Any) -> str:  # noqa: PLR0911
         return go_float(value)
     if isinstance(value, gotime.Time):
         return gotime.default_format(value)
+    if isinstance(value, dict | list):
+        meter().step(1 + len(value))
     if isinstance(value, dict):
         return "map[" + " ".join(f"{key}:{show(value[key])}" for key in sorted(value)) + "]"
     if isinstance(value, list):
@@ -70,16 +77,32 @@ def truth(value: Any) -> bool:
     return bool(value)
 
 
+def _wrapped(number: int) -> int:
+    """As 64 bits hold it: what is too large begins again at the other end."""
+    return ((number - _LOW) & ((1 << 64) - 1)) + _LOW
+
+
 def _int(value: Any) -> int:
-    if isinstance(value, bool):
+    if isinstance(value, bool | int):
         return int(value)
-    if isinstance(value, int | float):
-        return int(value)
+    if isinstance(value, float):
+        return int(value) if math.isfinite(value) and _LOW <= value <= _HIGH else _LOW
+    text = str(value)
+    if len(text) > _LONGEST_NUMBER:
+        return 0
     try:
-        return int(str(value), 0)
+        number = int(text, 0)
     except ValueError:
-        whole = re.fullmatch(r"([+-]?\d+)\.0*", str(value))
-        return int(whole[1]) if whole else 0
+        whole = re.fullmatch(r"([+-]?\d++)\.0*+", text)
+        number = int(whole[1]) if whole else 0
+    return number if _LOW <= number <= _HIGH else 0
+
+
+def _product(*values: Any) -> int:
+    result = 1
+    for value in values:
+        result = _wrapped(result * _int(value))
+    return result
 
 
 def _float(value: Any) -> float:
@@ -91,18 +114,12 @@ def _float(value: Any) -> float:
         return 0.0
 
 
-def _bounded(text: str) -> str:
-    if len(text) > _MOST:
-        raise ValueError("the result is too long")
-    return text
-
-
 def _divide(a: Any, b: Any) -> int:
     divisor = _int(b)
     if divisor == 0:
         raise ValueError("runtime error: integer divide by zero")
     quotient = abs(_int(a)) // abs(divisor)
-    return quotient if (_int(a) < 0) == (divisor < 0) else -quotient
+    return _wrapped(quotient if (_int(a) < 0) == (divisor < 0) else -quotient)
 
 
 def _decimal(operation: Callable[[decimal.Decimal, decimal.Decimal], decimal.Decimal]) -> Callable[..., float]:
@@ -129,14 +146,24 @@ def _quotient(a: decimal.Decimal, b: decimal.Decimal) -> decimal.Decimal:
 
 
 def _modulo(a: Any, b: Any) -> int:
-    return _int(a) - _divide(a, b) * _int(b)
+    return _wrapped(_int(a) - _divide(a, b) * _int(b))
 
 
 def _round(value: Any, places: Any, half: Any = 0.5) -> float:
     scale = 10.0 ** max(-300, min(_int(places), 300))
     scaled = _float(value) * scale
+    if not math.isfinite(scaled):
+        return scaled / scale
     fraction, _ = math.modf(scaled)  # has the number's sign, as in Sprig: what is negative is rounded down
     return (math.ceil(scaled) if fraction >= _float(half) else math.floor(scaled)) / scale
+
+
+def _whole(step: Callable[[float], int]) -> Callable[[Any], float]:
+    def apply(value: Any) -> float:
+        number = _float(value)
+        return float(step(number)) if math.isfinite(number) else number
+
+    return apply
 
 
 def _trunc(length: Any, text: Any) -> str:
@@ -153,31 +180,86 @@ def _substr(start: Any, end: Any, text: Any) -> str:
     return (raw[first:] if last < 0 or last > len(raw) else raw[first:last]).decode(errors="each-byte")
 
 
-def _replacement(text: str) -> Callable[[Any], str]:
-    def expand(match: Any) -> str:
-        def group(reference: re.Match[str]) -> str:
-            if reference[0] == "$$":
-                return "$"
-            name = reference[1] or reference[2]
-            try:
-                found = match.group(int(name) if name.isdigit() else name)
-            except (IndexError, KeyError):
-                return ""
-            return found or ""
-
-        return re.sub(r"\$\$|\$\{(\w+)\}|\$(\w+)", group, text)
-
-    return expand
+_REFERENCE = re.compile(r"\$\$|\$\{(\w++)\}|\$(\w++)")
 
 
-def replace_all(pattern: str, text: str, replacement: str) -> str:
-    """Go's ReplaceAllString: $1 and ${name} in the replacement stand for groups."""
-    return _bounded(str(compile_(pattern).sub(_replacement(replacement), text)))
+@lru_cache(maxsize=64)
+def _replacement(text: str) -> tuple[str | tuple[str | int], ...]:
+    """A replacement's texts, and its references to groups, each in a tuple."""
+    parts: list[str | tuple[str | int]] = []
+    position = 0
+    for found in _REFERENCE.finditer(text):
+        parts.append(text[position : found.start()])
+        name = found[1] or found[2]
+        if name is None:
+            parts.append("$")
+        elif name.isascii() and name.isdigit():
+            parts.append((int(name) if len(name) < 9 else 1 << 30,))
+        else:
+            parts.append((name,))
+        position = found.end()
+    return tuple(part for part in (*parts, text[position:]) if part)
 
 
 def expand(match: Any, template: str) -> str:
     """What a replacement text means for one match."""
-    return _replacement(template)(match)
+    found: list[str] = []
+    for part in _replacement(template):
+        if isinstance(part, str):
+            found.append(part)
+            continue
+        with contextlib.suppress(IndexError, KeyError):
+            found.append(match.group(part[0]) or "")
+    meter().step(1 + len(found))
+    return "".join(found)
+
+
+def _substituted(pattern: str, text: str, replaced: Callable[[Any], str]) -> str:
+    """What a pattern matches, replaced; bounded while it grows."""
+    at = meter()
+    at.build(len(text))
+
+    def one(match: Any) -> str:
+        new = replaced(match)
+        at.build(len(new))
+        return new
+
+    return str(compile_(pattern).sub(one, text))
+
+
+def replace_all(pattern: str, text: str, replacement: str) -> str:
+    """Go's ReplaceAllString: $1 and ${name} in the replacement stand for groups."""
+    return _substituted(pattern, text, lambda match: expand(match, replacement))
+
+
+def _replace(text: str, old: str, new: str, count: int = -1) -> str:
+    places = text.count(old)
+    if 0 <= count < places:
+        places = count
+    meter().build(max(0, len(text) + places * (len(new) - len(old))))
+    return text.replace(old, new, min(count, places))
+
+
+def _count(pattern: str, text: str) -> int:
+    number = 0
+    for number, _ in enumerate(compile_(pattern).finditer(text), start=1):
+        if not number % 64:
+            meter().step(16)
+    return number
+
+
+def _strip(text: str, cut: str, *, left: bool = True, right: bool = True) -> str:
+    """Without these characters at its ends; each is looked up, so that many of them cost no more than few."""
+    letters = set(cut)
+    start, end = 0, len(text)
+    while left and start < end and text[start] in letters:
+        start += 1
+    while right and end > start and text[end - 1] in letters:
+        end -= 1
+    return text[start:end]
+
+
+_VERB = re.compile(r"%([-+ #0]*+)(\d*+)(?:\.(\d*+))?+([a-zA-Z%])")
 
 
 def _format(layout: Any, *arguments: Any) -> str:
@@ -193,11 +275,15 @@ def _format(layout: Any, *arguments: Any) -> str:
             return f"%!{kind}(MISSING)"
         value = values[used]
         used += 1
-        return _verb(flags, min(int(width or 0), _MOST), precision, kind, value)
+        at.build(wide := min(int(width[:9] or 0), 2 * MOST))  # refused before it is made
+        made = _verb(flags, wide, precision and precision[:9], kind, value)
+        at.build(len(made))
+        return made
 
-    text = re.sub(r"%([-+ #0]*)(\d*)(?:\.(\d*))?([a-zA-Z%])", verb, show(layout))
+    at = meter()
+    text = _VERB.sub(verb, show(layout))
     extra = ", ".join(f"{_type_name(value)}={show(value)}" for value in values[used:])
-    return _bounded(f"{text}%!(EXTRA {extra})" if extra else text)
+    return f"{text}%!(EXTRA {extra})" if extra else text
 
 
 def _type_name(value: Any) -> str:
@@ -207,10 +293,19 @@ def _type_name(value: Any) -> str:
 
 def _print(*values: Any) -> str:
     """With blanks between what is no text."""
-    shown = ""
+    at, shown = meter(), list[str]()
     for before, value in zip(("", *values), values, strict=False):
-        shown += ("" if isinstance(before, str) or isinstance(value, str) else " ") + show(value)
-    return shown
+        shown += ["" if isinstance(before, str) or isinstance(value, str) else " ", show(value)]
+        at.build(len(shown[-1]))
+    return "".join(shown)
+
+
+def _println(*values: Any) -> str:
+    at, shown = meter(), list[str]()
+    for value in values:
+        shown.append(show(value))
+        at.build(len(shown[-1]))
+    return " ".join(shown) + "\n"
 
 
 def _verb(flags: str, width: int, precision: str | None, kind: str, value: Any) -> str:
@@ -259,7 +354,8 @@ def _equal(first: Any, *others: Any) -> bool:
 
 def _align(left: bool) -> Callable[[Any, Any], str]:
     def align(count: Any, text: Any) -> str:
-        width, value = max(0, min(_int(count), _MOST)), show(text)
+        width, value = max(0, _int(count)), show(text)
+        meter().build(width)
         if left:
             return value[:width].ljust(width)
         return value[len(value) - width :] if len(value) >= width else value.rjust(width)
@@ -277,8 +373,23 @@ def _b64decode(text: Any) -> str:
 
 
 def _indent(count: Any, text: Any) -> str:
-    pad = " " * min(_int(count), 1000)
-    return _bounded(pad + show(text).replace("\n", "\n" + pad))
+    width, shown = max(0, _int(count)), show(text)
+    meter().build(len(shown) + width * (1 + shown.count("\n")))
+    pad = " " * width
+    return pad + shown.replace("\n", "\n" + pad)
+
+
+def _repeat(count: Any, text: Any) -> str:
+    times, shown = max(0, _int(count)), show(text)
+    meter().build(times * len(shown))
+    return shown * times if shown else ""
+
+
+def _slice(data: Any, *ends: Any) -> Any:
+    low, high = _int(ends[0]) if ends else 0, _int(ends[1]) if len(ends) > 1 else len(data)
+    if not 0 <= low <= high <= len(data):
+        raise ValueError(f"index out of range: {high}")
+    return data[low:high]
 
 
 def _compare(test: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
@@ -301,9 +412,9 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "not": lambda value: not truth(value),
     "len": lambda value: len(value.encode() if isinstance(value, str) else value),
     "index": _index,
-    "slice": lambda data, *ends: data[slice(*[_int(end) for end in ends])] if len(ends) > 1 else data[_int(ends[0]) :],
+    "slice": _slice,
     "print": _print,
-    "println": lambda *values: " ".join(show(value) for value in values) + "\n",
+    "println": _println,
     "printf": _format,
     "html": lambda value: html.escape(show(value)).replace("&quot;", "&#34;").replace("&#x27;", "&#39;"),
     "urlquery": lambda value: urllib.parse.quote_plus(show(value)),
@@ -317,18 +428,16 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     # Loki's
     "ToLower": lambda text: show(text).lower(),
     "ToUpper": lambda text: show(text).upper(),
-    "Replace": lambda text, old, new, count: _bounded(show(text).replace(old, new, _int(count))),
-    "Trim": lambda text, cut: show(text).strip(cut),
-    "TrimLeft": lambda text, cut: show(text).lstrip(cut),
-    "TrimRight": lambda text, cut: show(text).rstrip(cut),
+    "Replace": lambda text, old, new, count: _replace(show(text), show(old), show(new), _int(count)),
+    "Trim": lambda text, cut: _strip(show(text), show(cut)),
+    "TrimLeft": lambda text, cut: _strip(show(text), show(cut), right=False),
+    "TrimRight": lambda text, cut: _strip(show(text), show(cut), left=False),
     "TrimPrefix": lambda text, prefix: show(text).removeprefix(prefix),
     "TrimSuffix": lambda text, suffix: show(text).removesuffix(suffix),
     "TrimSpace": lambda text: show(text).strip(),
     "regexReplaceAll": lambda pattern, text, new: replace_all(pattern, show(text), show(new)),
-    "regexReplaceAllLiteral": lambda pattern, text, new: _bounded(
-        compile_(pattern).sub(lambda _: show(new), show(text))
-    ),
-    "count": lambda pattern, text: sum(1 for _ in compile_(pattern).finditer(show(text))),
+    "regexReplaceAllLiteral": lambda pattern, text, new: _substituted(pattern, show(text), lambda _: show(new)),
+    "count": lambda pattern, text: _count(pattern, show(text)),
     "urldecode": lambda text: urllib.parse.unquote_plus(show(text)),
     "urlencode": lambda text: urllib.parse.quote_plus(show(text)),
     "bytes": lambda text: float(parse_size(show(text))),
@@ -349,17 +458,17 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "hasSuffix": lambda part, text: show(text).endswith(show(part)),
     "indent": _indent,
     "nindent": lambda count, text: "\n" + _indent(count, text),
-    "replace": lambda old, new, text: _bounded(show(text).replace(show(old), show(new))),
-    "repeat": lambda count, text: _bounded(show(text) * min(_int(count), _MOST // max(1, len(show(text))) + 1)),
+    "replace": lambda old, new, text: _replace(show(text), show(old), show(new)),
+    "repeat": _repeat,
     "trim": lambda text: show(text).strip(),
-    "trimAll": lambda cut, text: show(text).strip(show(cut)),
+    "trimAll": lambda cut, text: _strip(show(text), show(cut)),
     "trimPrefix": lambda part, text: show(text).removeprefix(show(part)),
     "trimSuffix": lambda part, text: show(text).removesuffix(show(part)),
     "int": _int,
     "float64": _float,
-    "add": lambda *values: sum(_int(value) for value in values),
-    "sub": lambda a, b: _int(a) - _int(b),
-    "mul": lambda *values: math.prod(_int(value) for value in values),
+    "add": lambda *values: _wrapped(sum(_int(value) for value in values)),
+    "sub": lambda a, b: _wrapped(_int(a) - _int(b)),
+    "mul": _product,
     "div": _divide,
     "mod": _modulo,
     "addf": _decimal(operator.add),
@@ -370,10 +479,10 @@ _PLAIN: dict[str, Callable[..., Any]] = {
     "min": lambda *values: min(_int(value) for value in values),
     "maxf": lambda *values: max(_float(value) for value in values),
     "minf": lambda *values: min(_float(value) for value in values),
-    "ceil": lambda value: float(math.ceil(_float(value))),
-    "floor": lambda value: float(math.floor(_float(value))),
+    "ceil": _whole(math.ceil),
+    "floor": _whole(math.floor),
     "round": _round,
-    "fromJson": lambda text: json.loads(show(text)),
+    "fromJson": lambda text: json.loads(show(text), parse_int=float),
     "default": lambda fallback, value="": value if truth(value) else fallback,
     # Times
     "now": gotime.now,
@@ -390,3 +499,26 @@ FUNCTIONS = {name: Function(run) for name, run in _PLAIN.items()} | {
     "__line__": Function(lambda scope: scope["line"].decode(errors="each-byte"), with_scope=True),
     "__timestamp__": Function(lambda scope: gotime.Time(scope["time"]), with_scope=True),
 }
+
+# Where Go wants more than our functions need, of those that take any number.
+_AT_LEAST = {"max": 1, "min": 1, "maxf": 1, "minf": 1, "mul": 1}
+
+
+@cache
+def _arity(name: str, function: Function) -> tuple[int, int | None]:
+    """The least and the greatest number of arguments."""
+    parameters = inspect.signature(function.run).parameters.values()
+    required = sum(one.default is one.empty and one.kind is not one.VAR_POSITIONAL for one in parameters)
+    required = max(required - function.with_scope, _AT_LEAST.get(name, 0))
+    endless = any(one.kind is one.VAR_POSITIONAL for one in parameters)
+    return required, None if endless else len(parameters) - function.with_scope
+
+
+def wrong_count(name: str, function: Function, given: int, all_: int) -> str | None:
+    """Go's complaint about the number of arguments, or None: `given` without, `all_` with what comes through a pipe."""
+    required, most = _arity(name, function)
+    if most == required:
+        return f"wrong number of args for {name}: want {required} got {all_}" if all_ != required else None
+    if all_ < required:
+        return f"wrong number of args for {name}: want at least {required} got {given}"
+    return None

@@ -61,6 +61,10 @@ def _zone(name: str) -> Any:
         return UTC
 
 
+_LONGEST = 300  # characters of a layout, and of a time
+_ZERO = Time(-62_135_596_800 * 10**9)  # Go's, the year 1
+
+
 def now() -> Time:
     """The time at which the line is formatted."""
     return Time(clock.time_ns())
@@ -90,6 +94,8 @@ def default_format(time: Time) -> str:
 
 def format_time(layout: str, time: Time) -> str:
     """The time in Go's layout."""
+    if len(layout) > _LONGEST:
+        raise ValueError("the layout is too long")
     local, fraction = time.local(), f"{time.nanoseconds % 10**9:09d}"
 
     def piece(match: re.Match[str]) -> str:
@@ -99,6 +105,8 @@ def format_time(layout: str, time: Time) -> str:
 
 
 def _format_piece(word: str, local: datetime, fraction: str) -> str:  # noqa: PLR0911
+    if word == "2006":
+        return f"{local.year:04d}"
     if word in _DIRECTIVES:
         return local.strftime(_DIRECTIVES[word])
     if word in _UNPADDED:
@@ -122,6 +130,8 @@ def _format_piece(word: str, local: datetime, fraction: str) -> str:  # noqa: PL
 
 def parse_time(layout: str, text: str, zone: str) -> Time:
     """A time from text in Go's layout; the zero time of Go, year 1, when it does not fit."""
+    if len(layout) > _LONGEST or len(text) > _LONGEST:
+        return _ZERO
     fraction = 0
     found = re.search(r"(?<=\d)[.,](\d{1,9})(?!\d)", text)
     layout = re.sub(r"[.,](0+|9+)(?!\d)", "", layout)
@@ -137,7 +147,7 @@ def parse_time(layout: str, text: str, zone: str) -> Time:
 
     try:
         parsed = datetime.strptime(text, _PIECES.sub(directive, layout.replace("%", "%%")))
-    except ValueError:
-        return Time(-62_135_596_800 * 10**9)
+    except (ValueError, re.error):
+        return _ZERO
     local = parsed if parsed.tzinfo else parsed.replace(tzinfo=_zone(zone))
     return Time(int(local.timestamp()) * 10**9 + fraction, zone if parsed.tzinfo is None else local.strftime("%z"))

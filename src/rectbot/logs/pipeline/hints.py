@@ -5,16 +5,12 @@ This is visible: a line that is broken behind the labels that are asked for coun
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from rectbot.logs.logql import ast
-
-_ACTION = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
-_TEXT = re.compile(r"`[^`]*`|\"(?:[^\"\\]|\\.)*\"")
-_FIELD = re.compile(r"\.([A-Za-z_]\w*)")
+from rectbot.logs.pipeline.templatetext import fields
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +39,15 @@ def _condition_names(tree: ast.LabelCondition) -> Iterator[str]:
         yield tree.name
 
 
-def _template_names(template: str) -> Iterator[str]:
-    for action in _ACTION.findall(template):
-        yield from _FIELD.findall(_TEXT.sub("", action))
-
-
 def _names(stages: Sequence[ast.Stage]) -> Iterator[str]:
     for stage in stages:
         if isinstance(stage, ast.LabelFilter):
             yield from _condition_names(stage.condition)
         elif isinstance(stage, ast.LineFormat):
-            yield from _template_names(stage.template)
+            yield from fields(stage.template)
         elif isinstance(stage, ast.LabelFormat):
             for _, source, is_template in stage.assignments:
-                yield from _template_names(source) if is_template else (source,)
+                yield from fields(source) if is_template else (source,)
 
 
 def hints_for(tree: ast.RangeAggregation, grouping: ast.Grouping | None) -> Hints:

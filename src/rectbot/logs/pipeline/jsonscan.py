@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+import msgspec
+
 _BLANKS = re.compile(rb"[ \n\r\t]*")
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _WORD = re.compile(rb"[^ \n\r\t,}\]]*")
@@ -18,6 +20,8 @@ _BRACKETS = {
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})(?:\\u([0-9a-fA-F]{4}))?|(.?))", re.DOTALL)
 _PLAIN_ESCAPES = {'"': '"', "\\": "\\", "/": "/", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What the fast parser raises for what it cannot read: no JSON, no UTF-8, or nested too deeply."""
 NO_OBJECT = "Value looks like object, but can't find closing '}' symbol"
 NO_ARRAY = "Value is array, but can't find closing ']' symbol"
 NO_STRING = "Value is string, but can't find closing '\"' symbol"

@@ -26,7 +26,8 @@ _TEXT = msgspec.json.Decoder(str)
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BAD = re.compile(r"[^a-zA-Z0-9_]")
-_DEEPEST = 64  # nested objects
+_MOST_NESTED = 1 << 20  # bytes of objects in objects in objects, of one line
+_LEAST_NESTED = _MOST_NESTED >> 6  # that one counts for: never more than 64 in each other
 _TWO_OBJECTS = byte_search(rb"\}[ \t\r]*\{")
 
 
@@ -56,16 +57,17 @@ def scalar(raw: bytes) -> str | None:
     return None if first in b"{[n" else raw.decode(errors="replace")
 
 
-def flatten(text: bytes, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+def flatten(text: bytes, prefix: str = "", room: int = _MOST_NESTED) -> Iterator[tuple[str, str]]:
     """Label names and values of an object; nested keys are joined by underscores, arrays left out.
 
+    Nested objects are read again, at each depth; so those are left out with which that would be more than `room` bytes.
     Raises JsonError, after what can be read, for what is no JSON object.
     """
     for key, raw in _members(text):
         name = _joined(prefix, key)
         if raw[0] == 0x7B:  # {
-            if depth < _DEEPEST:
-                yield from flatten(raw, name, depth + 1)
+            if (left := room - max(len(raw), _LEAST_NESTED)) >= 0:
+                yield from flatten(raw, name, left)
         elif name and (found := scalar(raw)) is not None:
             yield name, found
 
@@ -74,7 +76,7 @@ def _members(text: bytes) -> Iterable[tuple[str, bytes]]:
     """By the fast parser where it surely sees the same: all of the text is JSON, and no key is there twice."""
     try:
         document = _OBJECT.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except jsonscan.UNREADABLE:
         return jsonscan.pairs(text)
     if _repeats(text, document):
         return jsonscan.pairs(text)
@@ -85,12 +87,13 @@ def _joined(prefix: str, key: str) -> str:
     return sanitize(key) if not prefix else prefix + "_" + _BAD.sub("_", key) if key.strip() else prefix
 
 
-_ESCAPED_KEY = re.compile(rb'\\(?:u[0-9a-fA-F]{4}|[^u])[^"]*"\s*:')
+_ESCAPED_KEY = byte_search(rb'\\(?:u[0-9a-fA-F]{4}|[^u])[^"]*"[ \t\r\n]*:')
+_MANY_KEYS = 64  # of one object, from which on it is not worth looking for each of them
 
 
 def _repeats(line: bytes, document: dict[str, msgspec.Raw]) -> bool:
     """Whether a key may be there twice: a dict holds the last of them, but Loki takes the first."""
-    if b"\\" in line and _ESCAPED_KEY.search(line) is not None:
+    if len(document) > _MANY_KEYS or (b"\\" in line and _ESCAPED_KEY(line) is not None):
         return True
     return any(line.count(b'"%b"' % key.encode()) > 1 for key in document)
 
@@ -157,7 +160,7 @@ def _member(raw: bytes, wanted: str) -> bytes:
 def _item(raw: bytes, place: int) -> bytes:
     try:
         items = _LIST.decode(raw)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except jsonscan.UNREADABLE:
         return b""
     return bytes(items[place]) if place < len(items) else b""
 
@@ -191,7 +194,7 @@ def _fault(line: bytes, wanted: Container[str | int]) -> str | None:
     """What is wrong with a line, if it is the value of a wanted key: nothing else is looked at."""
     try:
         _ANY.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except jsonscan.UNREADABLE:
         try:
             for _ in jsonscan.pairs(line):
                 pass

@@ -1,5 +1,5 @@
-"""Loki's HTTP API in front of the store."""
+"""Loki's HTTP API in front of the store.
 
-from rectbot.logs.server.app import serve
-
-__all__ = ["serve"]
+Two processes: `app` takes requests, pushes and deletions, and never runs anything that a client wrote; `worker` answers
+queries, has bounds on its time and memory, and is killed when it does not keep them.
+"""

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import ctypes
+import contextlib
 import gc
 import logging
+import resource
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,9 +15,11 @@ from aiohttp import web
 
 from rectbot import logline
 from rectbot.errors import RectbotError
-from rectbot.logs.logql.parse import warm_up
-from rectbot.logs.server.handlers import Handlers
+from rectbot.logs.server.connections import Connections
+from rectbot.logs.server.frugal import frugal, give_back
+from rectbot.logs.server.handlers import QUERIES, Handlers
 from rectbot.logs.server.tail import Tails
+from rectbot.logs.server.workers import Workers
 from rectbot.logs.store.limits import Limits
 from rectbot.logs.store.store import Store
 from rectbot.logs.store.upkeep import Upkeep
@@ -25,29 +28,26 @@ from rectbot.webguard import Guard, middleware
 log = logging.getLogger(__name__)
 _API = "/loki/api/v1"
 _NO_NAMES = Guard()
-_M_ARENA_MAX, _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -8, -1, -3
+_MOST_FILES = 4096  # that may be open: connections, and the database in each thread
+_GIVE_BACK_SECONDS = 3.0  # between times that free memory is given to the system
 
 
-def _frugal() -> None:
-    """Has glibc give memory back: few arenas, and big blocks straight from the system. A no-op elsewhere."""
-    try:
-        libc = ctypes.CDLL(None)
-        for option, value in ((_M_ARENA_MAX, 2), (_M_MMAP_THRESHOLD, 1 << 20), (_M_TRIM_THRESHOLD, 4 << 20)):
-            libc.mallopt(option, value)
-    except (OSError, AttributeError):
-        return
-
-
-def make_app(store: Store, guard: Guard = _NO_NAMES) -> web.Application:
-    """The application on an open store."""
-    pushes, queries = ThreadPoolExecutor(2, "log-push"), ThreadPoolExecutor(store.limits.queries, "log-query")
-    tails = Tails(store)
-    handlers = Handlers(store, pushes, queries)
-    app = web.Application(client_max_size=store.limits.body_bytes, middlewares=[middleware(guard), handlers.errors])
+def make_app(store: Store, guard: Guard = _NO_NAMES, connections: Connections | None = None) -> web.Application:
+    """The application on an open store; it has a worker while it runs. Call it where a loop runs."""
+    limits = store.limits
+    if connections is None:
+        connections = Connections(limits.connections, limits.idle_seconds)
+    pushes, workers = ThreadPoolExecutor(2, "log-push"), Workers(store)
+    handlers = Handlers(store, pushes, workers, connections)
+    tails = Tails(store, workers, connections, handlers.answered)
+    app = web.Application(
+        middlewares=[handlers.busy, middleware(guard), handlers.errors],
+        handler_args={"auto_decompress": False},  # bodies are unpacked where they are counted
+    )
     app.router.add_post(f"{_API}/push", handlers.push)
-    for path, handler in handlers.readers().items():
-        app.router.add_get(f"{_API}/{path}", handler)
-        app.router.add_post(f"{_API}/{path}", handler)
+    for path in QUERIES:
+        app.router.add_get(f"{_API}/{path}", handlers.query(path))
+        app.router.add_post(f"{_API}/{path}", handlers.query(path))
     app.router.add_get(f"{_API}/tail", tails.handle)
     for method in ("POST", "PUT"):
         app.router.add_route(method, f"{_API}/delete", handlers.delete)
@@ -58,17 +58,27 @@ def make_app(store: Store, guard: Guard = _NO_NAMES) -> web.Application:
     app.router.add_get("/metrics", handlers.metrics)
     app.router.add_post("/flush", handlers.flush)
 
+    async def start(_: web.Application) -> None:
+        await workers.start()
+
     async def stop(_: web.Application) -> None:
         handlers.closing = True
         tails.close()
 
     async def finish(_: web.Application) -> None:
-        for pool in (pushes, queries):
-            pool.shutdown(wait=False, cancel_futures=True)
+        pushes.shutdown(wait=False, cancel_futures=True)
+        await workers.close()
 
+    app.on_startup.append(start)
     app.on_shutdown.append(stop)
     app.on_cleanup.append(finish)
     return app
+
+
+async def _give_back() -> None:
+    while True:
+        await asyncio.sleep(_GIVE_BACK_SECONDS)
+        await asyncio.to_thread(give_back)
 
 
 async def _serve(store: Store, host: str, port: int, guard: Guard) -> None:
@@ -76,17 +86,23 @@ async def _serve(store: Store, host: str, port: int, guard: Guard) -> None:
     stopped = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    connections = Connections(store.limits.connections, store.limits.idle_seconds)
     # A query ends when its client goes away: aiohttp cancels the handler.
-    runner = web.AppRunner(make_app(store, guard), handler_cancellation=True, access_log=None, shutdown_timeout=3)
+    app = make_app(store, guard, connections)
+    runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=3)
     await runner.setup()
+    assert runner.server is not None
+    sweepers = [asyncio.create_task(connections.sweep()), asyncio.create_task(_give_back())]
     try:
-        await web.TCPSite(runner, host, port).start()
+        server = await loop.create_server(connections.factory(runner.server), host, port)
         log.info("Loki's API on http://%s:%d, %d lines in %d streams", host, port, store.index.lines, len(store.index))
-        await asyncio.to_thread(warm_up)  # while pushes are taken already
         await stopped.wait()
+        server.close()
     except OSError as error:
         raise RectbotError(f"{host}:{port}: cannot be listened on ({error.strerror or error})") from None
     finally:
+        for sweeper in sweepers:
+            sweeper.cancel()
         await runner.cleanup()
 
 
@@ -94,7 +110,10 @@ def serve(
     data: Path, host: str = "127.0.0.1", port: int = 3100, limits: Limits | None = None, guard: Guard = _NO_NAMES
 ) -> None:
     """Serves the store in `data` until SIGTERM. Raises RectbotError when it cannot be opened or listened for."""
-    _frugal()
+    with contextlib.suppress(OSError, ValueError):
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(most, _MOST_FILES) if most > 0 else _MOST_FILES, most))
+    frugal()
     logline.set_up()
     store = Store(data, limits)
     upkeep = Upkeep(store)

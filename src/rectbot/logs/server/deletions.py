@@ -5,28 +5,25 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import QueryError
-from rectbot.logs.logql.parse import parse
-from rectbot.logs.pipeline.build import build
 from rectbot.logs.server import params as read
-from rectbot.logs.server.params import Params
 from rectbot.logs.store.database import Database
-from rectbot.logs.store.index import ChunkRef
+from rectbot.logs.store.index import Change
 from rectbot.logs.store.store import Store
 
-_Changes = list[tuple[str, list[ChunkRef], list[ChunkRef]]]
+_MOST_OPEN = 100  # requests that wait
+_MOST_SHOWN = 1000
 
 
-def ask(store: Store, params: Params) -> None:
+def ask(store: Store, query_string: str, form: bytes = b"") -> None:
     """Puts a request down. Raises QueryError."""
+    from rectbot.logs.store.doomed import Doomed  # noqa: PLC0415 - LogQL, for who deletes
+
+    params = dict(read.pairs(query_string, form))
     query = params.get("query", "")
     if not query:
         raise QueryError("query not set")
-    tree = parse(query)
-    if not isinstance(tree, ast.Logs):
-        raise QueryError("unsupported query type: only a selector and filters can tell what to delete")
-    build(tree.stages)
+    Doomed(query)
     if not params.get("start"):
         raise QueryError("start time not set")
     now = time.time_ns()
@@ -36,8 +33,14 @@ def ask(store: Store, params: Params) -> None:
         raise QueryError("start time can't be greater than end time")
     if last > now:
         raise QueryError("deletes in the future are not allowed")
+    with store.database.reading() as connection:
+        (open_,) = connection.execute("SELECT count(*) FROM deletion WHERE status = 'received'").fetchone()
+    if open_ >= _MOST_OPEN:
+        error = QueryError(f"{open_} delete requests wait to be done; try again later")
+        error.status = 429
+        raise error
 
-    def work(database: Database) -> _Changes:
+    def work(database: Database) -> list[Change]:
         database.writer.execute(
             "INSERT INTO deletion (query, first, last, created, status) VALUES (?, ?, ?, ?, 'received')",
             (query, first, last, now),
@@ -49,12 +52,12 @@ def ask(store: Store, params: Params) -> None:
 
 def cancel(store: Store, number: str) -> None:
     """Takes a request back that has not been done. Raises QueryError."""
-    if not number.isdigit():
+    if not (number.isascii() and number.isdigit() and len(number) < 19):
         raise QueryError("could not find delete request with given id")
 
-    def work(database: Database) -> _Changes:
+    def work(database: Database) -> list[Change]:
         found = database.writer.execute(
-            "DELETE FROM deletion WHERE id = ? AND status = 'received'", (int(number) % (1 << 62),)
+            "DELETE FROM deletion WHERE id = ? AND status = 'received'", (int(number),)
         ).rowcount
         if not found:
             raise QueryError("could not find delete request with given id")
@@ -66,7 +69,10 @@ def cancel(store: Store, number: str) -> None:
 def all_(store: Store) -> list[dict[str, Any]]:
     """All requests, done and not."""
     with store.database.reading() as connection:
-        rows = connection.execute("SELECT id, query, first, last, created, status FROM deletion ORDER BY id").fetchall()
+        rows = connection.execute(
+            "SELECT id, query, first, last, created, status FROM deletion ORDER BY id DESC LIMIT ?",
+            (_MOST_SHOWN,),
+        ).fetchall()
     return [
         {
             "request_id": str(number),
@@ -76,5 +82,5 @@ def all_(store: Store) -> list[dict[str, Any]]:
             "status": status,
             "created_at": created / 1e9,
         }
-        for number, query, first, last, created, status in rows
+        for number, query, first, last, created, status in reversed(rows)
     ]

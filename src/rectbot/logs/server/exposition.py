@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -26,6 +28,8 @@ class _Collector(Collector):
             "rejected_lines": ("Lines not taken, because of a limit", handlers.ingest.rejected),
             "refused_pushes": ("Pushes answered with 429", handlers.refused),
             "queries": ("Queries run", handlers.queries),
+            "killed_workers": ("Times that the process for queries had to be killed", handlers.workers.killed),
+            "closed_connections": ("Connections closed because too much was open", handlers.connections.closed),
             "damaged_chunks": ("Chunks that could not be read", store.damaged_chunks + len(store.database.damage)),
         }
         gauges = {
@@ -34,7 +38,10 @@ class _Collector(Collector):
             "lines": ("Lines stored", store.index.lines),
             "stored_bytes": ("Compressed size of all chunks", store.index.stored),
             "running_queries": ("Queries that run or wait for their turn", handlers.waiting),
-            "pending_push_bytes": ("Size of pushes being worked on", handlers.pending),
+            "worker_resident_bytes": ("Resident memory of the process that answers queries", _resident(handlers)),
+            "connections": ("Connections that are open", len(handlers.connections)),
+            "answer_bytes": ("Size of answers that clients have not read yet", handlers.answered.held),
+            "pending_push_bytes": ("Size of pushes being worked on", handlers.pushed.held),
         }
         for name, (text, count) in counters.items():
             yield CounterMetricFamily(f"rectbot_logs_{name}", text, value=count)
@@ -45,6 +52,13 @@ class _Collector(Collector):
         yield discarded
         for name, (text, count) in gauges.items():
             yield GaugeMetricFamily(f"rectbot_logs_{name}", text, value=count)
+
+
+def _resident(handlers: Handlers) -> int:
+    try:
+        return int(Path(f"/proc/{handlers.workers.pid}/statm").read_text().split()[1]) * resource.getpagesize()
+    except (OSError, IndexError, ValueError):
+        return 0
 
 
 def render(handlers: Handlers) -> tuple[bytes, str]:

@@ -52,17 +52,19 @@ class Ingest:
         self.index: Index = store.index
         self.store = store
         self._keys: dict[tuple[tuple[str, str], ...], str] = {}
+        self._known = 0  # bytes of those keys
         self.lines = self.bytes = self.rejected = 0
 
     def batches(self, pushed: Iterable[Pushed]) -> tuple[list[Batch], RejectedError | None]:
         """What the store should take, and the last complaint about what it should not."""
         batches: list[Batch] = []
+        fresh: dict[str, int] = {}
         complaint: RejectedError | None = None
         for labels, times, lines, metadata in pushed:
             if not times:
                 continue
             try:
-                key = self._key(labels)
+                key = self._key(labels, fresh)
             except RejectedError as error:
                 complaint = error
                 self.rejected += len(times)
@@ -76,7 +78,8 @@ class Ingest:
         self.bytes += sum(chunk.size - chunk.lines for _, chunk in batches)
         return batches, complaint
 
-    def _key(self, labels: Metadata) -> str:
+    def _key(self, labels: Metadata, fresh: dict[str, int]) -> str:
+        """The key of a stream; `fresh` are the sizes of those that this push makes. Raises RejectedError."""
         pairs = tuple(labels.items())
         key = self._keys.get(pairs)
         if key is None:
@@ -85,16 +88,25 @@ class Ingest:
             if "service_name" not in labels:
                 name = next((labels[name] for name in _SERVICE if labels.get(name)), "unknown_service")
                 full = {**labels, "service_name": name}
-            if len(self.index) >= self.limits.streams:
-                error = RejectedError(
-                    f"maximum active stream limit exceeded when trying to create stream {show(labels)}"
-                )
-                error.status = 429
-                raise error
-            if len(self._keys) > 10_000:
+            key = stream_key({name: value for name, value in full.items() if value})
+            if key not in self.index and key not in fresh:
+                self._check_room(labels, fresh)
+                fresh[key] = len(key)
+            if len(self._keys) > 10_000 or self._known > self.limits.label_bytes // 4:
                 self._keys.clear()
-            key = self._keys[pairs] = stream_key({name: value for name, value in full.items() if value})
+                self._known = 0
+            self._keys[pairs] = key
+            self._known += len(key)
         return key
+
+    def _check_room(self, labels: Metadata, fresh: dict[str, int]) -> None:
+        """Whether one stream more may be made. Raises RejectedError."""
+        limits, index = self.limits, self.index
+        size = index.label_bytes + sum(fresh.values())
+        if len(index) + len(fresh) >= limits.streams or size >= limits.label_bytes:
+            error = RejectedError(f"maximum active stream limit exceeded when trying to create stream {show(labels)}")
+            error.status = 429
+            raise error
 
     def _check_labels(self, labels: Metadata) -> None:
         limits, shown = self.limits, show(labels)
@@ -128,27 +140,28 @@ class Ingest:
         self, labels: Metadata, times: list[int], lines: Sequence[str], metadata: dict[int, Metadata]
     ) -> tuple[list[int], Sequence[str], dict[int, Metadata], RejectedError | None]:
         oldest, newest = self._bounds()
-        complaint: RejectedError | None = None
+        bad = -1  # the last one that is not taken
         seen: set[tuple[int, str]] = set()
         kept: list[int] = []
         for index in sorted(range(len(times)), key=times.__getitem__):
             at, line = times[index], lines[index]
-            problem = ""
-            if not oldest <= at <= newest:
-                shown = datetime.fromtimestamp(max(-(2**31), min(at // 10**9, 2**32)), UTC).isoformat()
-                problem = (
-                    f"entry for stream '{show(labels)}' has timestamp too {'new' if at > newest else 'old'}: {shown}"
-                )
-            elif not self._short(line):
-                problem = (
-                    f"Max entry size '{self.limits.line_bytes}' bytes exceeded for stream '{show(labels)}' "
-                    f"while adding an entry with length '{len(line.encode(errors='replace'))}' bytes"
-                )
-            if problem:
-                complaint = RejectedError(problem)
+            if not (oldest <= at <= newest and self._short(line)):
+                bad = index
                 self.rejected += 1
             elif (at, line) not in seen:
                 seen.add((at, line))
                 kept.append(index)
+        complaint = self._problem(labels, times[bad], lines[bad]) if bad >= 0 else None
         fields = {place: metadata[index] for place, index in enumerate(kept) if index in metadata}
         return [times[index] for index in kept], [lines[index] for index in kept], fields, complaint
+
+    def _problem(self, labels: Metadata, at: int, line: str) -> RejectedError:
+        oldest, newest = self._bounds()
+        if not oldest <= at <= newest:
+            shown = datetime.fromtimestamp(max(-(2**31), min(at // 10**9, 2**32)), UTC).isoformat()
+            word = "new" if at > newest else "old"
+            return RejectedError(f"entry for stream '{show(labels)}' has timestamp too {word}: {shown}")
+        return RejectedError(
+            f"Max entry size '{self.limits.line_bytes}' bytes exceeded for stream '{show(labels)}' "
+            f"while adding an entry with length '{len(line.encode(errors='replace'))}' bytes"
+        )

@@ -18,7 +18,7 @@ from rectbot.logs.server import params as read
 from rectbot.logs.server.params import Params
 from rectbot.logs.server.query import seconds
 from rectbot.logs.store.index import ChunkRef, Stream
-from rectbot.logs.store.store import Store
+from rectbot.logs.store.reader import Reader
 
 _MOST_SAMPLED = 1000  # lines that detected_fields looks at
 
@@ -38,21 +38,21 @@ def _asked(params: Params) -> str:
     return query
 
 
-def _streams(store: Store, params: Params, query: str) -> Iterator[tuple[Stream, list[ChunkRef]]]:
+def _streams(store: Reader, params: Params, query: str) -> Iterator[tuple[Stream, list[ChunkRef]]]:
     start, end = read.time_range(params)
     return store.index.select(stream_test(_matchers(query)), max(start, store.oldest()), end + 1)
 
 
-def labels(store: Store, params: Params, context: Context) -> list[str]:
+def labels(store: Reader, params: Params, context: Context) -> list[str]:
     """The names of labels."""
     del context
     return sorted({name for stream, _ in _streams(store, params, _asked(params)) for name in stream.labels})
 
 
-def label_values(name: str) -> Callable[[Store, Params, Context], list[str]]:
+def label_values(name: str) -> Callable[[Reader, Params, Context], list[str]]:
     """The values of one label."""
 
-    def values(store: Store, params: Params, context: Context) -> list[str]:
+    def values(store: Reader, params: Params, context: Context) -> list[str]:
         del context
         found = {stream.labels.get(name) for stream, _ in _streams(store, params, _asked(params))}
         return sorted(value for value in found if value is not None)
@@ -60,7 +60,7 @@ def label_values(name: str) -> Callable[[Store, Params, Context], list[str]]:
     return values
 
 
-def series(store: Store, params: Params, context: Context, matches: Sequence[str]) -> list[dict[str, str]]:
+def series(store: Reader, params: Params, context: Context, matches: Sequence[str]) -> list[dict[str, str]]:
     """The label sets that match any of the selectors."""
     del context
     found = {}
@@ -70,7 +70,7 @@ def series(store: Store, params: Params, context: Context, matches: Sequence[str
     return list(found.values())
 
 
-def stats(store: Store, params: Params, context: Context) -> dict[str, int]:
+def stats(store: Reader, params: Params, context: Context) -> dict[str, int]:
     """How much a selector has: Explore shows it before a query is run."""
     del context
     query = params.get("query", "")
@@ -89,7 +89,7 @@ def stats(store: Store, params: Params, context: Context) -> dict[str, int]:
     return total
 
 
-def _volumes(store: Store, params: Params, start: int, end: int) -> list[tuple[dict[str, str], int]]:
+def _volumes(store: Reader, params: Params, start: int, end: int) -> list[tuple[dict[str, str], int]]:
     query = params.get("query", "")
     if not query:
         raise ParseError("syntax error: unexpected $end")
@@ -120,7 +120,7 @@ def _share(ref: ChunkRef, start: int, end: int) -> float:
     return max(0, min(ref.last + 1, end) - max(ref.first, start)) / span
 
 
-def volume(store: Store, params: Params, context: Context) -> dict[str, Any]:
+def volume(store: Reader, params: Params, context: Context) -> dict[str, Any]:
     """Bytes by labels, as an instant vector."""
     del context
     start, end = read.time_range(params)
@@ -128,7 +128,7 @@ def volume(store: Store, params: Params, context: Context) -> dict[str, Any]:
     return {"resultType": "vector", "result": result}
 
 
-def volume_range(store: Store, params: Params, context: Context) -> dict[str, Any]:
+def volume_range(store: Reader, params: Params, context: Context) -> dict[str, Any]:
     """The same over time."""
     start, end = read.time_range(params)
     points = read.steps(params, start, end, context.limits)
@@ -142,7 +142,7 @@ def volume_range(store: Store, params: Params, context: Context) -> dict[str, An
     return {"resultType": "matrix", "result": [{"metric": dict(key), "values": rows} for key, rows in found.items()]}
 
 
-def detected_labels(store: Store, params: Params, context: Context) -> list[dict[str, Any]]:
+def detected_labels(store: Reader, params: Params, context: Context) -> list[dict[str, Any]]:
     """Labels and how many values they have."""
     del context
     values: dict[str, set[str]] = {}
@@ -172,7 +172,7 @@ def _type(value: str) -> str:
 
 
 def detected_fields(
-    store: Store, params: Params, context: Context, only: str | None = None
+    store: Reader, params: Params, context: Context, only: str | None = None
 ) -> list[dict[str, Any]] | list[str]:
     """Fields that parsers find in a sample of the lines; with `only` that field's values."""
     tree = parse(params.get("query", ""))

@@ -6,29 +6,52 @@ import re
 import time
 from collections.abc import Mapping
 from datetime import datetime
+from urllib.parse import parse_qsl
 
 from rectbot.logs.logql.errors import LimitError, QueryError
 from rectbot.logs.logql.units import parse_duration
 from rectbot.logs.store.limits import Limits
 
+_MOST_FIELDS = 200
+_LONGEST = 64  # characters of a number or a time
 _HOUR = 3600 * 10**9
 Params = Mapping[str, str]
+
+
+def pairs(query: str, form: bytes) -> list[tuple[str, str]]:
+    """The parameters of a request, as pairs, those of its form last, since they win. Raises QueryError."""
+    try:
+        read = [parse_qsl(part, True, errors="strict", max_num_fields=_MOST_FIELDS) for part in (query, form.decode())]
+    except UnicodeError:
+        raise QueryError("the request is not UTF-8") from None
+    except ValueError:
+        raise QueryError(f"more than {_MOST_FIELDS} parameters") from None
+    return [*read[0], *read[1]]
 
 
 def parse_time(text: str) -> int:
     """Nanoseconds since 1970 from seconds (with a fraction, or up to ten digits), nanoseconds, or RFC 3339."""
     try:
+        if len(text) > _LONGEST:
+            raise ValueError
         if re.fullmatch(r"-?\d+", text):
-            return int(text) * (10**9 if len(text) <= 10 else 1)
+            return _in_range(int(text) * (10**9 if len(text) <= 10 else 1))
         if re.fullmatch(r"-?(\d+\.\d*|\.\d+|\d+(\.\d*)?[eE][+-]?\d+)", text):
-            return round(float(text) * 1000) * 10**6
+            return _in_range(round(float(text) * 1000) * 10**6)
         match = re.fullmatch(r"(\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d)(?:\.(\d{1,9})\d*)?(Z|z|[+-]\d\d:\d\d)", text)
         if match is None:
             raise ValueError
         whole = datetime.fromisoformat(match[1] + ("+00:00" if match[3] in "Zz" else match[3]))
         return int(whole.timestamp()) * 10**9 + int((match[2] or "0").ljust(9, "0"))
     except (ValueError, OverflowError):
-        raise QueryError(f"could not parse 'time' parameter: cannot parse \"{text}\" to a valid timestamp") from None
+        shown = text[:_LONGEST]
+        raise QueryError(f"could not parse 'time' parameter: cannot parse \"{shown}\" to a valid timestamp") from None
+
+
+def _in_range(nanoseconds: int) -> int:
+    if not -(1 << 63) <= nanoseconds < 1 << 63:
+        raise ValueError
+    return nanoseconds
 
 
 def time_range(params: Params) -> tuple[int, int]:
@@ -42,20 +65,27 @@ def time_range(params: Params) -> tuple[int, int]:
 
 def _duration(text: str, name: str) -> int:
     try:
-        if re.fullmatch(r"\d+(\.\d*)?|\.\d+", text):
-            return int(float(text) * 1e9)
-        return parse_duration(text, calendar=True)
+        if len(text) > _LONGEST:
+            raise ValueError
+        if re.fullmatch(r"\d++(?:\.\d*+)?|\.\d++", text):
+            return _in_range(int(float(text) * 1e9))
+        return _in_range(parse_duration(text, calendar=True))
     except (ValueError, OverflowError):
-        raise QueryError(f"could not parse '{name}' parameter: cannot parse \"{text}\" to a valid duration") from None
+        shown = text[:_LONGEST]
+        raise QueryError(f"could not parse '{name}' parameter: cannot parse \"{shown}\" to a valid duration") from None
 
 
 def integer(params: Params, name: str, default: int) -> int:
     """A whole number."""
     text = params.get(name)
-    try:
-        return default if not text else int(text)
-    except ValueError:
-        raise QueryError(f'strconv.Atoi: parsing "{text}": invalid syntax') from None
+    if not text:
+        return default
+    problem = "invalid syntax"
+    if re.fullmatch(r"[+-]?[0-9]+", text) is not None:
+        if len(text) <= _LONGEST and -(1 << 63) <= int(text) < 1 << 63:
+            return int(text)
+        problem = "value out of range"
+    raise QueryError(f'strconv.Atoi: parsing "{text[:_LONGEST]}": {problem}')
 
 
 def entry_limit(params: Params, limits: Limits, *, checked: bool = True) -> int:
@@ -86,6 +116,15 @@ def step_of(params: Params, start: int, end: int) -> int:
     if step <= 0:
         raise QueryError("zero or negative query resolution step widths are not accepted. Try a positive integer")
     return step
+
+
+def interval_of(params: Params) -> int:
+    """The least time between the lines of a log query's answer; 0: none."""
+    text = params.get("interval")
+    interval = _duration(text, "interval") if text else 0
+    if interval < 0:
+        raise QueryError("interval must be >= 0")
+    return interval
 
 
 def steps(params: Params, start: int, end: int, limits: Limits) -> list[int]:

@@ -1,9 +1,8 @@
-"""`tail`: lines as they come, over a WebSocket."""
+"""`tail`: lines as they come, over a WebSocket. The worker says what passes; here it is only handed on."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections import deque
 from typing import Any
@@ -11,78 +10,80 @@ from typing import Any
 import msgspec
 from aiohttp import WSMsgType, web
 
-from rectbot.logs.engine.context import Context
-from rectbot.logs.engine.logs import by_stream, entry_at, select
-from rectbot.logs.engine.scan import Scanned
-from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import QueryError
-from rectbot.logs.logql.parse import parse
-from rectbot.logs.pipeline.build import build
-from rectbot.logs.pipeline.entry import Entry
-from rectbot.logs.pipeline.labels import stream_test
-from rectbot.logs.server import params as read
-from rectbot.logs.store.index import ChunkRef, Stream
-from rectbot.logs.store.store import MovedError, Store
+from rectbot.logs.server import frames
+from rectbot.logs.server.budget import Budget, SpentError
+from rectbot.logs.server.connections import Connections
+from rectbot.logs.server.workers import Workers
+from rectbot.logs.store.index import Change, ChunkRef
+from rectbot.logs.store.store import Store
 
 log = logging.getLogger(__name__)
-_MOST_WAITING = 256  # chunks that a slow client may lag behind; then lines are dropped, and it is told
+_MOST_WAITING = 1024  # chunks that a slow client may lag behind; then lines are dropped, and it is told
+_MOST_TOLD = 100  # of what was dropped
+_AT_ONCE = 256  # chunks for one question
+_SECONDS = 10.0  # that the worker may take for it, and a client to read the answer
+
+
+class _Begun(msgspec.Struct):
+    streams: list[dict[str, Any]]
+    start: int
+    delay: int
+
+
+class _Message(msgspec.Struct):
+    streams: list[dict[str, Any]]
+    dropped_entries: list[dict[str, Any]] | None = None
+
+
+_Seen = set[tuple[str, str]]  # time and line
 
 
 class _Tail:
-    """One client: what came since the last message."""
+    """One client: what came since the last message. References only, no lines."""
 
-    def __init__(self, store: Store, tree: ast.Logs, loop: asyncio.AbstractEventLoop) -> None:
-        self.store, self.loop = store, loop
-        self.matches = stream_test(tree.matchers)
-        self.stages = build(tree.stages)
-        self.waiting: deque[tuple[Stream, ChunkRef]] = deque()
-        self.dropped: list[tuple[Stream, ChunkRef]] = []
+    def __init__(self, query: str) -> None:
+        self.query = query
+        self.waiting: deque[tuple[str, ChunkRef]] = deque()
+        self.lost: deque[tuple[str, ChunkRef]] = deque(maxlen=_MOST_TOLD)
+        self.skip = 0
         self.event = asyncio.Event()
 
-    def offer(self, key: str, ref: ChunkRef) -> None:
-        """Called by the writing thread."""
-        stream = Stream(key, msgspec.json.decode(key, type=dict[str, str]))
-        if not self.matches(stream.labels):
+    def offer(self, change: Change) -> None:
+        """Called in the loop, for each commit."""
+        key, old, new = change
+        if old:  # merged or deleted: nothing new
             return
-        if len(self.waiting) < _MOST_WAITING:
-            self.waiting.append((stream, ref))
-        else:
-            self.dropped.append((stream, ref))
-            del self.dropped[:-100]
-        with contextlib.suppress(RuntimeError):  # the loop has ended
-            self.loop.call_soon_threadsafe(self.event.set)
+        for ref in new:
+            (self.waiting if len(self.waiting) < _MOST_WAITING else self.lost).append((key, ref))
+        self.event.set()
 
-    def take(self, since: int) -> list[Entry]:
-        """The entries of what waits, from `since` on, in order of time."""
-        entries = []
-        while self.waiting:
-            stream, ref = self.waiting.popleft()
-            try:
-                block = self.store.read(stream, ref)
-            except MovedError:
-                continue
-            if block is None:
-                continue
-            found = Scanned(stream, block, block.between(since, 1 << 62))
-            for index in found.indexes:
-                entry = entry_at(found, index)
-                if all(stage(entry) for stage in self.stages):
-                    entries.append(entry)
-            if len(entries) > 1000:
-                break
-        return sorted(entries, key=lambda entry: entry.time)
+    def job(self, start: int) -> frames.Job:
+        """What to ask next."""
+        part = [self.waiting[place] for place in range(min(_AT_ONCE, len(self.waiting)))]
+        lost = list(self.lost)
+        self.lost.clear()
+        return frames.Job(0, "tail/new", self.query, "", _SECONDS, start, part, self.skip, lost)
 
-    def lost(self) -> list[dict[str, Any]]:
-        dropped, self.dropped = self.dropped, []
-        return [{"labels": stream.labels, "timestamp": str(ref.first)} for stream, ref in dropped]
+    def done(self, answer: frames.Done) -> None:
+        """So many of them are done with."""
+        for _ in range(answer.used):
+            self.waiting.popleft()
+        self.skip = answer.skip
 
 
 class Tails:
     """All clients that follow."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, workers: Workers, connections: Connections, budget: Budget) -> None:
+        self.store, self._workers, self._connections, self._budget = store, workers, connections, budget
+        self._tails: set[_Tail] = set()
         self._sockets: set[web.WebSocketResponse] = set()
+        workers.followers.append(self._offer)
+
+    def _offer(self, change: Change) -> None:
+        for tail in self._tails:
+            tail.offer(change)
 
     def close(self) -> None:
         """Ends all tails; their handlers finish by themselves."""
@@ -92,47 +93,61 @@ class Tails:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Sends what there is since `start`, then what comes."""
-        params = dict(request.query)
-        tree = parse(params.get("query", ""))
-        if not isinstance(tree, ast.Logs):
-            raise QueryError("unsupported query expression: tailing needs a log query")
         limits = self.store.limits
-        if len(self._sockets) >= limits.tails:
+        if len(self._tails) >= limits.tails:
             error = QueryError(f"max concurrent tail requests limit exceeded, count > limit ({limits.tails})")
             error.status = 429
             raise error
-        start, _ = read.time_range(params)
-        limit = read.entry_limit(params, limits)
-        delay = read.integer(params, "delay_for", 0)
-        if not 0 <= delay <= 5:
-            raise QueryError("delay_for can't be greater than 5")
-        loop = asyncio.get_running_loop()
-        tail = _Tail(self.store, tree, loop)
-        socket = web.WebSocketResponse(heartbeat=30)
-        await socket.prepare(request)
-        self._sockets.add(socket)
-        self.store.listeners.append(tail.offer)
+        tail = _Tail(request.rel_url.raw_query_string)
+        socket = web.WebSocketResponse(heartbeat=30, max_msg_size=4096)
+        self._tails.add(tail)
         try:
-            past = await asyncio.to_thread(self._past, tree, start, limit)
-            await self._send(socket, past, [])
-            await self._follow(socket, tail, delay, {(entry.time, entry.line) for entry in past}, start)
-        except (ConnectionError, QueryError) as error:
+            job = frames.Job(0, "tail/begin", tail.query, seconds=min(_SECONDS, limits.query_seconds))
+            _, body = await self._workers.ask(job)
+            with self._budget.share() as share:
+                share.grow(2 * len(body))
+                begun = msgspec.json.decode(body, type=_Begun)
+                del body
+                await socket.prepare(request)
+                self._sockets.add(socket)
+                seen = {(value[0], value[1]) for stream in begun.streams for value in stream["values"]}
+                if begun.streams:
+                    await self._send(socket, msgspec.json.encode(_Message(begun.streams)))
+                await self._overlap(socket, tail, begun.start, seen)
+            await self._follow(socket, tail, begun.start, begun.delay)
+        except (ConnectionError, TimeoutError, SpentError, QueryError) as error:
+            if not socket.prepared:
+                raise
             log.info("a tail ended: %s", error)
+            await self._end(request)
         finally:
-            self.store.listeners.remove(tail.offer)
+            self._tails.discard(tail)
             self._sockets.discard(socket)
         return socket
 
-    def _past(self, tree: ast.Logs, start: int, limit: int) -> list[Entry]:
-        for _ in range(20):
-            with contextlib.suppress(MovedError):
-                found = select(self.store, tree, start, 1 << 62, limit, Context(self.store.limits))
-                return sorted(found, key=lambda entry: entry.time)
-        return []
+    async def _end(self, request: web.Request) -> None:
+        """A client that reads nothing would not read a farewell."""
+        if request.transport is not None:
+            request.transport.abort()
 
-    async def _follow(
-        self, socket: web.WebSocketResponse, tail: _Tail, delay: int, sent: set[tuple[int, bytes]], start: int
-    ) -> None:
+    async def _overlap(self, socket: web.WebSocketResponse, tail: _Tail, start: int, seen: _Seen) -> None:
+        """What came between the listening and the look back is in both."""
+        overlap = len(tail.waiting)
+        while overlap > 0:
+            before = len(tail.waiting)
+            done, body = await self._workers.ask(tail.job(start))
+            tail.done(done)
+            overlap -= before - len(tail.waiting) if not tail.skip else 0
+            if not body:
+                continue
+            message = msgspec.json.decode(body, type=_Message)
+            for stream in message.streams:
+                stream["values"] = [value for value in stream["values"] if (value[0], value[1]) not in seen]
+            message.streams = [stream for stream in message.streams if stream["values"]]
+            if message.streams or message.dropped_entries:
+                await self._send(socket, msgspec.json.encode(message))
+
+    async def _follow(self, socket: web.WebSocketResponse, tail: _Tail, start: int, delay: int) -> None:
         reader = asyncio.ensure_future(self._until_closed(socket))
         try:
             while not reader.done():
@@ -143,11 +158,11 @@ class Tails:
                     return
                 await asyncio.sleep(delay or 0.05)  # many small pushes make one message
                 tail.event.clear()
-                entries = await asyncio.to_thread(tail.take, start)
-                # What came between the listening and the look back is in both.
-                await self._send(socket, [e for e in entries if (e.time, e.line) not in sent], tail.lost())
-                if tail.waiting:
-                    tail.event.set()
+                while (tail.waiting or tail.lost) and not reader.done():
+                    done, body = await self._workers.ask(tail.job(start))
+                    tail.done(done)
+                    if body:
+                        await self._send(socket, body)
         finally:
             reader.cancel()
 
@@ -157,8 +172,9 @@ class Tails:
             if message.type in (WSMsgType.CLOSE, WSMsgType.ERROR):
                 return
 
-    @staticmethod
-    async def _send(socket: web.WebSocketResponse, entries: list[Entry], dropped: list[dict[str, Any]]) -> None:
-        if entries or dropped:
-            message = {"streams": by_stream(entries), "dropped_entries": dropped or None}
-            await socket.send_str(msgspec.json.encode(message).decode())
+    async def _send(self, socket: web.WebSocketResponse, message: bytes) -> None:
+        """Hands a message on. Raises TimeoutError when the client does not read it, SpentError when too many do not."""
+        with self._budget.share() as share:
+            share.grow(len(message))
+            async with asyncio.timeout(_SECONDS):
+                await socket.send_str(message.decode())

@@ -13,6 +13,7 @@ from functools import lru_cache
 import msgspec
 
 from rectbot.logs.logql.strings import unquote
+from rectbot.logs.server.budget import Share
 
 Metadata = dict[str, str]
 Pushed = tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]
@@ -22,18 +23,22 @@ Pushed = tuple[Metadata, list[int], Sequence[str], dict[int, Metadata]]
 class WireError(Exception):
     """The body is not what it should be."""
 
+    status = 400
+
 
 class _Value(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     """Nanoseconds as text, the line, and perhaps structured metadata."""
 
     time: str
     line: str
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, msgspec.Raw] | None = None
 
 
 class _Stream(msgspec.Struct):
-    stream: dict[str, str]
-    values: list[_Value]
+    """Values of labels and metadata may be anything: what is no text is taken as it is written, as Loki does."""
+
+    stream: dict[str, msgspec.Raw]
+    values: list[_Value] | None = None
 
 
 class _Push(msgspec.Struct):
@@ -53,28 +58,74 @@ class _PlainPush(msgspec.Struct):
 
 _ANY, _PLAIN = msgspec.json.Decoder(_Push), msgspec.json.Decoder(_PlainPush)
 _NUMBERS = msgspec.json.Decoder(list[int])
+_LONGEST_NUMBER = 20  # characters
+_MOST_ENTRIES = 250_000  # of one stream in one push
+_MOST_COST = 96 << 20  # bytes that one push may take while it is decoded
 
 
 def from_json(body: bytes) -> Iterator[Pushed]:
     """Labels, times, lines and structured metadata of each stream. Raises WireError."""
+    if _cost(body) > _MOST_COST:
+        raise _too_many()
     try:
+        found: Iterator[Pushed]
         try:
-            yield from map(_from_pairs, _PLAIN.decode(body).streams)
-        except msgspec.ValidationError:  # nothing was yielded yet: the whole body is decoded first
-            yield from map(_from_values, _ANY.decode(body).streams)
+            found = map(_from_pairs, _PLAIN.decode(body).streams)
+        except msgspec.ValidationError:
+            found = map(_from_values, _ANY.decode(body).streams)
     except (msgspec.DecodeError, RecursionError) as error:
         raise WireError(str(error)) from None
+    except UnicodeDecodeError:
+        raise WireError("the request is not UTF-8") from None
+    del body  # it may be as large as what came out of it
+    yield from found
+
+
+def _cost(body: bytes) -> int:
+    """Bytes that a JSON body may take when it is decoded: texts are copied, and each one and each object is a block."""
+    texts = (body.count(b'"') - body.count(b'\\"')) / 2
+    return int(2 * len(body) + 90 * texts + 200 * body.count(b"{"))
+
+
+def _too_many() -> WireError:
+    error = WireError(f"too many entries in one push: more than {_MOST_ENTRIES}, or too many labels")
+    error.status = 413
+    return error
+
+
+def _check_count(entries: int) -> None:
+    if entries > _MOST_ENTRIES:
+        raise _too_many()
 
 
 def _from_pairs(stream: _PlainStream) -> Pushed:
+    _check_count(len(stream.values))
     times, lines = zip(*stream.values, strict=True) if stream.values else ((), ())
     return stream.stream, _numbers(times), lines, {}
 
 
 def _from_values(stream: _Stream) -> Pushed:
-    values = stream.values
-    metadata = {index: value.metadata for index, value in enumerate(values) if value.metadata}
-    return stream.stream, _numbers([value.time for value in values]), [value.line for value in values], metadata
+    values = stream.values or []
+    _check_count(len(values))
+    metadata = {index: _texts(value.metadata, objects=False) for index, value in enumerate(values) if value.metadata}
+    times = _numbers([value.time for value in values])
+    return _texts(stream.stream, objects=True), times, [value.line for value in values], metadata
+
+
+def _texts(values: dict[str, msgspec.Raw], *, objects: bool) -> Metadata:
+    """The values as text; with or without those that are objects."""
+    pairs = ((name, bytes(raw)) for name, raw in values.items())
+    return {name: _shown(raw) for name, raw in pairs if objects or raw[:1] != b"{"}
+
+
+def _shown(raw: bytes) -> str:
+    if raw[:1] != b'"':
+        return raw.decode(errors="replace")
+    try:
+        text: str = msgspec.json.decode(raw, type=str)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:  # what is inside was not looked at before
+        raise WireError(str(error)) from None
+    return text
 
 
 def _numbers(texts: Sequence[str]) -> list[int]:
@@ -83,29 +134,33 @@ def _numbers(texts: Sequence[str]) -> list[int]:
         numbers = _NUMBERS.decode(f"[{','.join(texts)}]")
         if len(numbers) == len(texts):
             return numbers
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, ValueError):
         pass
     try:
+        if any(len(text) > _LONGEST_NUMBER for text in texts):
+            raise ValueError
         return [int(text) for text in texts]
     except ValueError:
         raise WireError("a value's first part must be nanoseconds since 1970, as text") from None
 
 
-def _unpacked(body: bytes, most: int) -> bytes:
+def unpacked(body: bytes, most: int, share: Share) -> bytes:
+    """What a snappy block holds, at most `most` bytes. Raises WireError, and SpentError when the share cannot grow."""
     import cramjam  # noqa: PLC0415 - only clients that speak protobuf need it
 
     size, _ = _varint(body, 0)
     if size > most:
         raise WireError(f"the body unpacks to {size} bytes, more than {most}")
+    share.grow(size)
     try:
         return bytes(cramjam.snappy.decompress_raw(body))
     except cramjam.DecompressionError as error:
         raise WireError(f"snappy: {error}") from None
 
 
-def from_protobuf(body: bytes, most: int) -> Iterator[Pushed]:
-    """The same from a PushRequest in a snappy block of at most `most` bytes unpacked. Raises WireError."""
-    for field, content in _fields(_unpacked(body, most)):
+def from_protobuf(body: bytes) -> Iterator[Pushed]:
+    """The same from a PushRequest. Raises WireError."""
+    for field, content in _fields(body):
         if field != 1:
             continue
         labels: Metadata = {}
@@ -119,6 +174,7 @@ def from_protobuf(body: bytes, most: int) -> Iterator[Pushed]:
                     metadata[len(times)] = fields
                 times.append(time)
                 lines.append(line)
+                _check_count(len(times))
         yield labels, times, lines, metadata
 
 

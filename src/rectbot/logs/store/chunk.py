@@ -24,6 +24,7 @@ import zstandard
 Metadata = dict[str, str]
 LEVEL = 1  # of zstd: the best that keeps up with ingestion
 MOST_TEXT = 1 << 20  # bytes of a chunk's text, unless a single line is longer
+_MOST_UNPACKED = 64 << 20  # bytes
 _FLAT = 1 << 31  # beside the number of lines: none of them holds a newline
 _LOCAL = threading.local()
 _packed = msgspec.msgpack.Encoder()
@@ -133,11 +134,12 @@ def _restored(typecode: str, raw: bytes) -> array[int]:
 
 def encode(times: Sequence[int], lines: Sequence[str], metadata: dict[int, Metadata]) -> list[Encoded]:
     """Packs lines that are in order of time, as one chunk or, if they are many, several."""
-    joined = "\n".join(lines)
-    if len(joined) <= MOST_TEXT // (1 if joined.isascii() else 4):
-        text = joined.encode(errors="replace")
-        flat = "\n" not in "".join(lines)  # a look for a single byte takes no time if it is not there
-        return [_encoded(times, text, _lengths(joined, text, lines), metadata, flat)]
+    if sum(map(len, lines)) < MOST_TEXT:
+        joined = "\n".join(lines)
+        if len(joined) <= MOST_TEXT // (1 if joined.isascii() else 4):
+            text = joined.encode(errors="replace")
+            flat = "\n" not in "".join(lines)  # a look for a single byte takes no time if it is not there
+            return [_encoded(times, text, _lengths(joined, text, lines), metadata, flat)]
     return encode_bytes(times, [line.encode(errors="replace") for line in lines], metadata)
 
 
@@ -176,8 +178,12 @@ def _encoded(
 def decode_text(blob: bytes) -> bytes:
     """The text of a chunk. Raises DamagedError."""
     try:
+        if zstandard.frame_content_size(blob) > _MOST_UNPACKED:
+            raise DamagedError("it says that it holds more than any chunk does")
         return _decompressor().decompress(blob)
-    except (zstandard.ZstdError, MemoryError) as error:
+    except zstandard.ZstdError as error:
+        if "llocat" in str(error):  # "Allocation error": it is not the chunk that is wrong
+            raise MemoryError from None
         raise DamagedError(str(error)) from None
 
 

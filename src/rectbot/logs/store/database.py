@@ -64,16 +64,57 @@ class _Reader:
         self.busy = threading.Lock()
 
 
-class Database:
-    """Reads from any thread; writes from one at a time."""
+class Readable:
+    """Reads the file from any thread, also while another process writes to it."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "logs.db"
-        self.damage: list[str] = []
         self._readers = threading.local()
         self._all: list[_Reader] = []
         self._lock = threading.Lock()
         self._closed = False
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, which stays open for the block. Raises ClosedError."""
+        reader: _Reader | None = getattr(self._readers, "reader", None)
+        if reader is None:
+            reader = self._readers.reader = _Reader(self.path)
+            with self._lock:
+                self._all.append(reader)
+        with reader.busy:
+            if self._closed:
+                reader.connection.close()
+                raise ClosedError(f"{self.path} is closed")
+            yield reader.connection
+
+    def read(self, row: int) -> tuple[bytes, bytes] | None:
+        """The blobs of a chunk (index, text); None when it is gone.
+
+        Raises sqlite3.DatabaseError when damaged, ClosedError.
+        """
+        with self.reading() as connection:
+            found: tuple[bytes, bytes] | None = connection.execute(
+                "SELECT index_, text FROM chunk WHERE id = ?", (row,)
+            ).fetchone()
+        return found
+
+    def close(self) -> None:
+        """Waits for the reads that go on; a later one is told ClosedError."""
+        self._closed = True
+        with self._lock:
+            readers = list(self._all)
+        for reader in readers:
+            with reader.busy:
+                reader.connection.close()
+
+
+class Database(Readable):
+    """Reads from any thread; writes from one at a time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.damage: list[str] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
             self.found = self._open()
@@ -149,31 +190,6 @@ class Database:
         """Removes chunks, in the transaction that is open."""
         self.writer.executemany("DELETE FROM chunk WHERE id = ?", [(row,) for row in rows])
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """This thread's connection, which stays open for the block. Raises ClosedError."""
-        reader: _Reader | None = getattr(self._readers, "reader", None)
-        if reader is None:
-            reader = self._readers.reader = _Reader(self.path)
-            with self._lock:
-                self._all.append(reader)
-        with reader.busy:
-            if self._closed:
-                reader.connection.close()
-                raise ClosedError(f"{self.path} is closed")
-            yield reader.connection
-
-    def read(self, row: int) -> tuple[bytes, bytes] | None:
-        """The blobs of a chunk (index, text); None when it is gone.
-
-        Raises sqlite3.DatabaseError when damaged, ClosedError.
-        """
-        with self.reading() as connection:
-            found: tuple[bytes, bytes] | None = connection.execute(
-                "SELECT index_, text FROM chunk WHERE id = ?", (row,)
-            ).fetchone()
-        return found
-
     def checkpoint(self) -> None:
         """Moves what is in the write-ahead log into the file, as far as that holds up nobody."""
         with self.reading() as connection:
@@ -181,10 +197,5 @@ class Database:
 
     def close(self) -> None:
         """Waits for the reads that go on; a later one is told ClosedError."""
-        self._closed = True
-        with self._lock:
-            readers = list(self._all)
-        for reader in readers:
-            with reader.busy:
-                reader.connection.close()
+        super().close()
         self.writer.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -21,6 +21,10 @@ class ChunkRef(NamedTuple):
     lines: int
     size: int
     stored: int
+
+
+Change = tuple[str, list[ChunkRef], list[ChunkRef]]
+"""A stream's key, and which of its chunks were removed and which were added."""
 
 
 @dataclass(eq=False)
@@ -50,14 +54,18 @@ class Index:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._streams: dict[str, Stream] = {}
-        self.lines = self.stored = self.chunks = 0
+        self.lines = self.stored = self.chunks = self.label_bytes = 0
 
     def add(self, key: str, chunk: ChunkRef) -> None:
         with self._lock:
             stream = self._streams.get(key)
             if stream is None:
                 stream = self._streams[key] = Stream(key, msgspec.json.decode(key, type=dict[str, str]))
-            insort(stream.chunks, chunk)
+                self.label_bytes += len(key)
+            place = bisect_left(stream.chunks, chunk)
+            if stream.chunks[place : place + 1] == [chunk]:  # told twice
+                return
+            stream.chunks.insert(place, chunk)
             stream.longest = max(stream.longest, chunk.last - chunk.first)
             self._count(chunk, 1)
 
@@ -76,16 +84,36 @@ class Index:
             for chunk in stream.chunks:
                 if chunk.row in gone:
                     self._count(chunk, -1)
-            stream.chunks = sorted([chunk for chunk in stream.chunks if chunk.row not in gone] + list(new))
+            kept = [chunk for chunk in stream.chunks if chunk.row not in gone]
+            added = set(new).difference(kept)
+            stream.chunks = sorted([*kept, *added])
             stream.longest = max((chunk.last - chunk.first for chunk in stream.chunks), default=0)
-            for chunk in new:
+            for chunk in added:
                 self._count(chunk, 1)
             if not stream.chunks:
                 del self._streams[key]
+                self.label_bytes -= len(key)
+
+    def apply(self, change: Change) -> None:
+        """What was committed to the store."""
+        key, old, new = change
+        if old:
+            self.replace(key, old, new)
+        else:
+            for ref in new:
+                self.add(key, ref)
+
+    def snapshot(self) -> list[Change]:
+        """All there is, as changes to nothing."""
+        with self._lock:
+            return [(stream.key, [], list(stream.chunks)) for stream in self._streams.values()]
 
     def streams(self) -> list[Stream]:
         with self._lock:
             return list(self._streams.values())
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._streams
 
     def __len__(self) -> int:
         return len(self._streams)

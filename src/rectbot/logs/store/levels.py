@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from operator import attrgetter
 
 import msgspec
+import re2
 
+from rectbot.logs.logql.regex import byte_search, latin1
 from rectbot.logs.pipeline import jsonscan
 from rectbot.logs.pipeline.entry import Entry, with_metadata
 from rectbot.logs.pipeline.logfmt import logfmt_pairs
@@ -15,6 +16,8 @@ from rectbot.logs.pipeline.parsers import two_objects
 
 LABEL = "detected_level"
 FIELDS = ("level", "LEVEL", "Level", "severity", "SEVERITY", "Severity", "lvl", "LVL", "Lvl", "severity_text")
+_ALL_FIELDS = frozenset(FIELDS)
+_SEVERITIES = ("trace", "debug", "info", "warn", "error", "fatal")
 _NAMES = {
     "trace": "trace",
     "trc": "trace",
@@ -31,30 +34,35 @@ _NAMES = {
     "critical": "critical",
     "fatal": "fatal",
 }
-_WORDS: tuple[tuple[str, tuple[bytes, ...]], ...] = (
-    ("info", (b"info", b"INFO")),
-    ("error", (b"err:", b"ERR:", b"error", b"ERROR")),
-    ("warn", (b"warn:", b"WARN:", b"warning", b"WARNING")),
-    ("critical", (b"CRITICAL:", b"critical:")),
-    ("debug", (b"debug:", b"DEBUG:")),
-)
+# The first word that stands on its own, as Loki 3.7.6 bounds it.
+_WORD = re2.compile(
+    rb"(?i)(?:\A|[ \t\n\[({\"=])(trace|debug|fatal|critical|error|err|warning|warn|info)(?:\z|[ \t\n\[\](){}:,!\"=])",
+    latin1(captures=True),
+).search
 _FIELD_ORDER = {name.lower(): place for place, name in reversed(list(enumerate(FIELDS)))}
-_Fields = msgspec.defstruct("_Fields", [(f"f{i}", msgspec.Raw, msgspec.Raw(b"")) for i in range(len(FIELDS))],
-                            rename={f"f{i}": name for i, name in enumerate(FIELDS)})  # fmt: skip
-_JSON = msgspec.json.Decoder(_Fields)
-_FIRST = attrgetter("f0")
+_DEEPEST = 2  # objects in each other whose fields are looked at
+_FIRST_FIELD = FIELDS[0].encode()
+_OTHER_FIELDS = byte_search(b'"(?:' + "|".join(FIELDS[1:]).encode() + b')"')
+_SPELLED = byte_search(rb"\\u00(?:[46][0-9A-Fa-f]|5[0-9aAfF]|7[0-9aA])")  # a letter, in a way that searches miss
+_JSON = msgspec.json.Decoder(msgspec.defstruct("_Level", [(FIELDS[0], msgspec.Raw, msgspec.Raw(b""))]))
+_FIRST = attrgetter(FIELDS[0])
 
 
 def _from_json(line: bytes) -> str:
+    """The text of the first field with a level's name, in the document's order; nothing behind a fault is seen."""
     try:
-        fields = [bytes(raw) for raw in msgspec.structs.astuple(_JSON.decode(line))]
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        found: dict[str, bytes] = {}
-        with contextlib.suppress(jsonscan.JsonError):
-            for key, raw in jsonscan.pairs(line):
-                found.setdefault(key, raw)
-        fields = [found.get(name, b"") for name in FIELDS]
-    return next((raw.strip(b'"').decode(errors="replace") for raw in fields if raw), "")
+        return _first_text(line, 1) or ""
+    except jsonscan.JsonError:
+        return ""
+
+
+def _first_text(document: bytes, depth: int) -> str | None:
+    for key, raw in jsonscan.pairs(document):
+        if raw[:1] == b'"' and key in _ALL_FIELDS:
+            return raw[1:-1].decode(errors="replace")
+        if raw[:1] == b"{" and depth < _DEEPEST and (found := _first_text(raw, depth + 1)) is not None:
+            return found
+    return None
 
 
 def _from_logfmt(line: bytes) -> str:
@@ -70,10 +78,8 @@ def _from_logfmt(line: bytes) -> str:
 
 
 def _from_words(line: bytes) -> str:
-    for level, words in _WORDS:
-        if any(word in line for word in words):
-            return level
-    return "unknown"
+    found = _WORD(line)
+    return "unknown" if found is None else _NAMES[found[1].decode().lower()]
 
 
 def detect_in_line(line: bytes) -> str:
@@ -87,15 +93,46 @@ def detect_in_line(line: bytes) -> str:
 
 
 def detect_in_lines(text: bytes, lines: Sequence[bytes]) -> list[str]:
-    """The levels of lines, of which `text` is made: each is ended by the only newline that it holds."""
+    """The levels of lines, of which `text` is made: each is ended by the only newline that it holds.
+
+    In one call where the first of the fields is the only one that there is, at most once in a line, and not nested:
+    that is so when it is found as often as its name is.
+    """
     try:
         values = [bytes(value) for value in map(_FIRST, _JSON.decode_lines(text))]
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except jsonscan.UNREADABLE:
         values = []
-    if len(values) != len(lines) or two_objects(text):
+    if len(values) != len(lines) or two_objects(text) or _other_fields(text, len(values) - values.count(b"")):
         return list(map(detect_in_line, lines))
-    known = {value: _NAMES.get(value.strip(b'"').lower().decode(errors="replace"), "") for value in set(values)}
+    known = {value: _known(value) for value in set(values)}
     return [known[value] or detect_in_line(line) for value, line in zip(values, lines, strict=True)]
+
+
+def _other_fields(text: bytes, found: int) -> bool:
+    """Whether some line may have another field of a level's name than the one that was found."""
+    if text.count(b'"%b"' % _FIRST_FIELD) != found or _OTHER_FIELDS(text) is not None:
+        return True
+    return b"\\u" in text and _SPELLED(text) is not None
+
+
+def _known(raw: bytes) -> str:
+    """The level that a JSON text names; "" for another one, and for what is no text."""
+    return _NAMES.get(raw[1:-1].decode(errors="replace").lower(), "") if raw[:1] == b'"' else ""
+
+
+def _normal(level: str) -> str:
+    return _NAMES.get(level.lower(), level)
+
+
+def _from_severity(number: str) -> str:
+    """From OpenTelemetry's number, which goes up by four from level to level."""
+    try:
+        place = int(number) if len(number) < 20 else 99
+    except ValueError:
+        return "info"
+    if place == 0 or place > 24:
+        return "unknown"
+    return _SEVERITIES[max(0, (place - 1) // 4)]
 
 
 def detect(labels: dict[str, str], metadata: dict[str, str] | None, line: bytes) -> str:
@@ -103,13 +140,18 @@ def detect(labels: dict[str, str], metadata: dict[str, str] | None, line: bytes)
     for source in (labels, metadata or {}):
         for name in FIELDS:
             if name in source:
-                return source[name]
+                return _normal(source[name])
+    if metadata and metadata.get("severity_number"):
+        return _from_severity(metadata["severity_number"])
     return detect_in_line(line)
 
 
 def entry_of(labels: dict[str, str], metadata: dict[str, str] | None, time: int, line: bytes) -> Entry:
     """A line of a stream with these labels, with all labels that it has before any parser."""
     found = with_metadata(labels, metadata)
-    if LABEL not in found and (level := detect(labels, metadata, line)):
+    if LABEL in found:
+        if metadata and LABEL in metadata and LABEL not in labels:
+            found[LABEL] = _normal(found[LABEL])
+    elif level := detect(labels, metadata, line):
         found[LABEL] = level
     return Entry(time, line, found, labels, found.keys() - labels.keys())

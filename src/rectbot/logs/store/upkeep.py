@@ -7,23 +7,39 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-from rectbot.logs.logql import ast
-from rectbot.logs.logql.parse import parse
-from rectbot.logs.pipeline.build import build
-from rectbot.logs.pipeline.labels import stream_test
+from rectbot.logs.logql.errors import QueryError
 from rectbot.logs.store import chunk as chunks
 from rectbot.logs.store.database import Database
-from rectbot.logs.store.index import ChunkRef, Stream
-from rectbot.logs.store.levels import entry_of
-from rectbot.logs.store.store import MovedError, Store
+from rectbot.logs.store.index import Change, ChunkRef, Stream
+from rectbot.logs.store.reader import MovedError
+from rectbot.logs.store.store import Store
+
+if TYPE_CHECKING:
+    from rectbot.logs.store.doomed import Doomed
 
 log = logging.getLogger(__name__)
 _SMALL = 256 << 10  # bytes of text: smaller chunks are merged
 _IDLE_SECONDS = 3.0  # after the last push, before few small chunks are worth a merge
 _FEW, _MANY = 8, 512  # small chunks of a stream: merged when idle; merged even under load
 _MOST = 4 << 20  # bytes of text merged at once
+_CROWDED = 20_000  # chunks in all, from which on few small ones of a stream are merged even under load
+_DELETE_SECONDS, _CHUNK_SECONDS = 2.0, 20.0  # for a deletion at a time; that one chunk of it may take
+
+
+@dataclass
+class _Deletion:
+    """A request that is being done: what it means, and where it has not been looked for yet."""
+
+    number: int
+    query: str
+    first: int
+    last: int
+    doomed: Doomed | None = None
+    work: list[tuple[Stream, ChunkRef]] = field(default_factory=list)
 
 
 class Upkeep:
@@ -32,6 +48,7 @@ class Upkeep:
     def __init__(self, store: Store, every_seconds: float = 1.0) -> None:
         self.store, self.every = store, every_seconds
         self.merged = self.expired = 0
+        self._deletion: _Deletion | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="log-upkeep", daemon=True)
 
@@ -78,7 +95,7 @@ class Upkeep:
             self.expired += len(part)
 
     def _swap(self, changes: list[tuple[Stream, list[ChunkRef], list[chunks.Encoded]]]) -> None:
-        def work(database: Database) -> list[tuple[str, list[ChunkRef], list[ChunkRef]]]:
+        def work(database: Database) -> list[Change]:
             done = []
             for stream, old, new in changes:
                 database.remove([ref.row for ref in old])
@@ -93,9 +110,10 @@ class Upkeep:
 
     def compact(self, *, now: bool = False) -> None:
         """Merges runs of small chunks, and chunks whose times overlap, stream by stream."""
+        crowded = self.store.index.chunks > _CROWDED
         idle = now or time.monotonic() - self.store.last_push > _IDLE_SECONDS
         for stream in self.store.index.streams():
-            for run in self._runs(list(stream.chunks), 2 if now else _FEW if idle else _MANY, overlaps=idle):
+            for run in self._runs(list(stream.chunks), 2 if now else _FEW if idle or crowded else _MANY, overlaps=idle):
                 if self._stop.is_set():
                     return
                 self._merge(stream, run)
@@ -129,36 +147,63 @@ class Upkeep:
     # Deletions
 
     def delete(self) -> None:
-        """Does the oldest deletion that was asked for."""
+        """Goes on with the oldest deletion that was asked for, for some seconds."""
+        end = time.monotonic() + _DELETE_SECONDS
+        deletion = self._deletion = self._deletion or self._next_deletion()
+        if deletion is None:
+            return
+        try:
+            if deletion.doomed is None:
+                self._look_up(deletion)
+            while time.monotonic() < end and deletion.work:
+                stream, ref = deletion.work.pop()
+                self._delete_lines(stream, ref, deletion, time.monotonic() + _CHUNK_SECONDS)
+        except MovedError:  # merged meanwhile: what was made of it is new, and must be found again
+            deletion.doomed = None
+        except (QueryError, TimeoutError) as error:
+            log.error("delete request %d is given up: %s", deletion.number, error)  # noqa: TRY400 - says it all
+            self._ended(deletion.number, "failed")
+        else:
+            if not deletion.work:
+                self._ended(deletion.number, "processed")
+
+    def _next_deletion(self) -> _Deletion | None:
         with self.store.database.reading() as connection:
             row = connection.execute(
                 "SELECT id, query, first, last FROM deletion WHERE status = 'received' ORDER BY id LIMIT 1"
             ).fetchone()
         if row is None:
-            return
-        number, query, first, last = row
-        tree = parse(query)
-        assert isinstance(tree, ast.Logs)
-        for stream, refs in list(self.store.index.select(stream_test(tree.matchers), first, last + 1)):
-            for ref in refs:
-                self._delete_lines(stream, ref, tree, first, last)
+            return None
+        return _Deletion(*row)
 
-        def done(database: Database) -> list[tuple[str, list[ChunkRef], list[ChunkRef]]]:
-            database.writer.execute("UPDATE deletion SET status = 'processed' WHERE id = ?", (number,))
+    def _look_up(self, deletion: _Deletion) -> None:
+        """What it means, and where to look. Raises QueryError."""
+        from rectbot.logs.store.doomed import Doomed  # noqa: PLC0415 - LogQL, for who deletes
+
+        deletion.doomed = Doomed(deletion.query)
+        selected = self.store.index.select(deletion.doomed.stream, deletion.first, deletion.last + 1)
+        deletion.work = [(stream, ref) for stream, refs in selected for ref in reversed(refs)]
+
+    def _ended(self, number: int, status: str) -> None:
+        def done(database: Database) -> list[Change]:
+            database.writer.execute("UPDATE deletion SET status = ? WHERE id = ?", (status, number))
             return []
 
         self.store.submit(done).result()
+        self._deletion = None
 
-    def _delete_lines(self, stream: Stream, ref: ChunkRef, tree: ast.Logs, first: int, last: int) -> None:
+    def _delete_lines(self, stream: Stream, ref: ChunkRef, deletion: _Deletion, end: float) -> None:
         block = self.store.read(stream, ref)
         if block is None:
             return
-        stages = build(tree.stages)
         kept: list[int] = []
         lines = block.lines()
+        assert deletion.doomed is not None
+        inside, doomed = block.between(deletion.first, deletion.last + 1), deletion.doomed.line
         for index, line in enumerate(lines):
-            entry = entry_of(stream.labels, block.metadata.get(index), block.times[index], line)
-            if not (first <= entry.time <= last and all(stage(entry) for stage in stages)):
+            if not index % 256 and time.monotonic() > end:
+                raise TimeoutError(f"one chunk took longer than {_CHUNK_SECONDS:g} s")
+            if index not in inside or not doomed(line):
                 kept.append(index)
         if len(kept) == len(lines):
             return
