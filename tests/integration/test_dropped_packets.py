@@ -20,7 +20,7 @@ from loki_stand_in import stand_in
 from servers import RedisServer
 from servers_monitoring import PASSWORD, local_discord, make_certificate, push_proxy, pushgateway, until
 
-NAME = "oci.test"
+NAME = "oci-host"  # without a dot, as a container's: the local Discord knows no other
 TTL_S = 2.0
 BUSY_S = 6  # to start two small processes; packets that are dropped cost minutes
 DEAD = {"IPv6 that is dropped": "::1", "a first address that is dead": "127.83.1.1"}

@@ -141,7 +141,7 @@ class BotMeter:
         if self._process is None:
             return {"rectbot_bot_process_up": 0}
         try:
-            started = self._process.children(recursive=True)
+            started = _descendants(self._process)
             # The ones that we have seen before know how much CPU time they had used then.
             self._family = [self._process, *(known for known in self._family if known in started)]
             self._family += [new for new in started if new not in self._family]
@@ -183,8 +183,27 @@ def _process_of(pid_file: Path) -> psutil.Process | None:
     return process
 
 
+def _descendants(process: psutil.Process) -> list[psutil.Process]:
+    """Not by psutil's children(), which wants /proc/stat."""
+    parents: dict[int, int] = {}
+    for pid in psutil.pids():
+        with suppress(OSError, ValueError, IndexError):  # it has ended
+            parents[pid] = int(_stat(pid)[1])
+    family, found = {process.pid}, []
+    while new := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= new
+        for pid in sorted(new):
+            with suppress(psutil.Error, OSError):
+                found.append(psutil.Process(pid))
+    return found
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of proc_pid_stat(5) from the third, the state, on. Raises OSError."""
+    return (Path(psutil.PROCFS_PATH) / str(pid) / "stat").read_text(errors="replace").rpartition(")")[2].split()
+
+
 def _age(process: psutil.Process) -> float:
     """Seconds since a process began. Not from psutil's create_time, which wants /proc/stat. Raises OSError."""
-    text = (Path(psutil.PROCFS_PATH) / str(process.pid) / "stat").read_text(errors="replace")
-    ticks = int(text.rpartition(")")[2].split()[19])  # starttime, the 22nd field of proc_pid_stat(5)
+    ticks = int(_stat(process.pid)[19])  # starttime
     return max(0.0, time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
