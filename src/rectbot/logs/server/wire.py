@@ -60,12 +60,13 @@ _ANY, _PLAIN = msgspec.json.Decoder(_Push), msgspec.json.Decoder(_PlainPush)
 _NUMBERS = msgspec.json.Decoder(list[int])
 _LONGEST_NUMBER = 20  # characters
 _MOST_ENTRIES = 250_000  # of one stream in one push
+_SMALL = 1 << 20  # bytes of a push whose cost is not worth counting
 _MOST_COST = 96 << 20  # bytes that one push may take while it is decoded
 
 
 def from_json(body: bytes) -> Iterator[Pushed]:
     """Labels, times, lines and structured metadata of each stream. Raises WireError."""
-    if _cost(body) > _MOST_COST:
+    if len(body) > _SMALL and _cost(body) > _MOST_COST:
         raise _too_many()
     try:
         found: Iterator[Pushed]
