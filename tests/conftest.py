@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from lease_sites import OnRedis, Server
-from rectbot.failover.memory import MemoryServer
+from rectbot.failover.stores.memory import MemoryServer
 from rectbot.settings import KNOWN
 from servers import RedisServer, redis_server
 

@@ -16,9 +16,10 @@ import pytest
 
 from bot_sites import TTL_S, live, site, two_sites
 from discord_helpers import TOKEN, entries, until
+from rectbot.failover import FailoverConfig, open_store
 from rectbot.testing.discord import Running, local_discord
 from rectbot.testing.journal import overlaps, sessions
-from servers import RedisServer
+from servers import PASSWORD, RedisServer
 
 WITHOUT_GUARDIAN = (
     sys.executable,
@@ -119,7 +120,9 @@ async def test_a_leader_that_cannot_reach_discord_hands_over_and_sits_out(
 
         await control(refuse_logins=True, drop_sockets={"site": "xserver"})
         await until(lambda: live(discord) == ["oci"], within_s=30)
-        assert redis.command("HEXISTS rectbot:leader:counts workload-failed:xserver") == b":1\r\n"
+        observer = open_store(FailoverConfig(site=""), port=redis.port, password=PASSWORD)
+        assert (await observer.snapshot()).counts["workload-failed:xserver"] == 1
+        await observer.close()
         assert re.search(r"sits out for [45]\.\d s", xserver.log)
         await control(refuse_logins=False)
         await until(lambda: live(discord) == ["xserver"], within_s=60)

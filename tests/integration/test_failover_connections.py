@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from rectbot.errors import ConfigError
-from rectbot.failover import FailoverConfig, RedisLeaseStore, StoreUnavailable, open_store
+from rectbot.failover import FailoverConfig, LeaseStore, StoreUnavailable, open_store
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.messages import (
     Accepted,
@@ -64,13 +64,13 @@ def doors(tmp_path: Path) -> Iterator[Doors]:
     server.kill()
 
 
-def store(url: str, cacert: Path | None = None) -> RedisLeaseStore:
+def store(url: str, cacert: Path | None = None) -> LeaseStore:
     return open_store(
         FailoverConfig(site="a", priority=("a", "b"), lock_ttl_ms=2_000).validate(), url=url, cacert=cacert
     )
 
 
-async def lead(store: RedisLeaseStore) -> None:
+async def lead(store: LeaseStore) -> None:
     """Wins and renews."""
     await store.initialise()
     granted = await store.request(Campaign(True, 0), boottime_ms() + 5_000)

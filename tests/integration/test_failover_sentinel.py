@@ -11,7 +11,7 @@ import pytest
 
 from lease_bots import Bot, Journal
 from rectbot.errors import ConfigError
-from rectbot.failover import FailoverConfig, RedisLeaseStore, StoreUnavailable, open_store, run
+from rectbot.failover import FailoverConfig, LeaseStore, StoreUnavailable, open_store, run
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.messages import Campaign, Granted, Refused, Renew, Renewed, Reply, Request
 from sentinels import Group, redis_group
@@ -25,14 +25,14 @@ def group(tmp_path: Path) -> Iterator[Group]:
         yield group
 
 
-Open = Callable[..., RedisLeaseStore]
+Open = Callable[..., LeaseStore]
 
 
 @pytest.fixture
 async def store(group: Group) -> AsyncIterator[Open]:
-    stores: list[RedisLeaseStore] = []
+    stores: list[LeaseStore] = []
 
-    def make(site: str, url: str = "") -> RedisLeaseStore:
+    def make(site: str, url: str = "") -> LeaseStore:
         config = FailoverConfig(site=site, priority=("a", "b"), lock_ttl_ms=TTL_MS).validate()
         stores.append(open_store(config, url=url or group.url))
         return stores[-1]
@@ -42,11 +42,11 @@ async def store(group: Group) -> AsyncIterator[Open]:
         await each.close()
 
 
-async def ask(store: RedisLeaseStore, request: Request, patience_ms: int = 3_000) -> Reply:
+async def ask(store: LeaseStore, request: Request, patience_ms: int = 3_000) -> Reply:
     return await store.request(request, boottime_ms() + patience_ms)
 
 
-async def answered(store: RedisLeaseStore, request: Request) -> Reply:
+async def answered(store: LeaseStore, request: Request) -> Reply:
     """Asks until somebody answers, as the runner does."""
     async with asyncio.timeout(30):
         while True:
@@ -56,7 +56,7 @@ async def answered(store: RedisLeaseStore, request: Request) -> Reply:
                 await asyncio.sleep(0.02)
 
 
-async def campaign_until_granted(store: RedisLeaseStore) -> int:
+async def campaign_until_granted(store: LeaseStore) -> int:
     while True:
         match await answered(store, Campaign(True, 0)):
             case Granted(epoch):

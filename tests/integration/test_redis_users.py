@@ -18,7 +18,7 @@ from dotenv import dotenv_values
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Campaign, Command, Granted, Release, Renew
-from rectbot.failover.store import RedisLeaseStore, open_store
+from rectbot.failover.store import LeaseStore, open_store
 from rectbot.failover.wiring import failover_config, open_store_from_settings
 from rectbot.settings import load_settings, parse_logins
 from rectbot.stack import configuration, redis_users
@@ -81,7 +81,7 @@ def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
         yield started
 
 
-def store_of(redis: Redis, user: str, config: FailoverConfig) -> RedisLeaseStore:
+def store_of(redis: Redis, user: str, config: FailoverConfig) -> LeaseStore:
     return open_store(config, port=redis.port, username=user, password=redis.login(user))
 
 

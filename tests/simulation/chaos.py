@@ -65,9 +65,10 @@ def timeline(seed: int) -> str:
 def _cast(seed: int, world: World) -> str:
     base = world.base
     sites = ", ".join(f"{site} (clock x{site.rate})" for site in world.sites)
+    how = f"polled every {world.poll:.0f} ms" if world.poll else "tells of changes"
     kind = "a process of its own" if world.child else "inside the elector"
     return (
-        f"seed {seed}: sites {sites}, most preferred first; store (clock x{world.store.rate}); workload {kind}\n"
+        f"seed {seed}: sites {sites}, most preferred first; register {how}; workload {kind}\n"
         f"TTL {base.lock_ttl_ms} ms, renewal {base.renew_interval_ms} ms, stop {base.stop_timeout_ms} ms, "
         f"failback {base.failback_ms} ms; times are milliseconds of global time"
     )

@@ -20,8 +20,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".mypyc_cache"
-PURE = ("config", "events", "messages", "orders", "protocol", "records", "table", "watch")
-SIMULATOR = ("dice", "judge", "schedule", "site", "world")
+PURE = ("commands", "config", "events", "messages", "protocol", "record", "rules", "scribe")
+SIMULATOR = ("dice", "judge", "schedule", "server", "site", "world")
 COMPILED = (
     "src/rectbot/errors.py",
     *(f"src/rectbot/failover/{name}.py" for name in PURE),

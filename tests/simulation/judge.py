@@ -1,7 +1,7 @@
 """Judges a schedule from outside: by what workloads did, and what the store answered, never by what a site believes.
 
 It keeps books of its own on who holds the lock, which site stands ready since when, who lost the lead how often, and
-which disturbance may excuse what. It never reads the state of a protocol or of a table.
+which disturbance may excuse what. It never reads the state of a protocol, a scribe or a record.
 
 I1 (one session), I4 (few logins, within the budget), I5 (who fails gives up the lead, and sits out) and I6 (epochs)
 hold always. I2 (priority) and I3 (liveness) are promises for a world in which messages arrive: each is checked when it
@@ -13,10 +13,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from rectbot.failover.messages import Campaign, Granted, Refused, Release, Released, Renewed, Reply
+from rectbot.failover.messages import Campaign, Granted, Refused, Release, Released, Renewed, Reply, Request
 
 if TYPE_CHECKING:
-    from .site import Message, Site
+    from .site import Ask, Site
     from .world import World
 
 SLACK = 50.0  # milliseconds that I3 allows on top
@@ -44,11 +44,15 @@ class Judge:
         self.lost_at: dict[str, float] = {}
         self.failures: dict[str, tuple[int, float]] = {}  # of the workload in a row, the last one
         self.started: dict[str, float] = {}
+        self.booted: dict[str, float] = {}
+        self.begun: set[int] = set()  # epochs under which a workload was started
+        self.holder_epoch = 0
         self.holder: Site | None = None  # by the store's answers
         self.holder_life = 0
         self.held_from = 0.0  # the last request that kept the lock for it
         self.heir: tuple[Site, float] | None = None  # to whom an operator moves the lead, and since when
         self.memory_lost = False  # the store may have forgotten a grant
+        self.unsure_at = -1.0  # when that was, or is believed to have been
         self.switch_to = ""  # the last that an operator wanted
         self.bent = False  # by an operator, or by a budget that is all but spent: others may lead than usual
         self.logins = 0  # paid for with a grant, and under a lease
@@ -99,6 +103,7 @@ class Judge:
             site.up
             and not site.frozen
             and not site.wire.cut
+            and not site.wire.lag
             and site.name in self.ready
             and self.ready[site.name][0] <= since
             and self.site_edge.get(site.name, -1e9) < since - self._silence()
@@ -107,20 +112,21 @@ class Judge:
     def _silence(self) -> float:
         """How long a site may be silent after a disturbance is over.
 
-        A request that was lost just before its end is given up one interval later, and sent again after a pause.
+        A request that was lost just before its end is given up a while later, and sent again after a pause.
         """
         base = self.world.base
-        return 1.01 * (base.renew_interval_ms + base.retry_ms) + self._round_trips() / 4
+        return 1.01 * (base.patience_ms + base.renew_interval_ms + base.retry_ms) + self._round_trips() / 4
 
     def _round_trips(self) -> float:
-        """As long as four round trips may take in good weather."""
-        return 12 * self.world.weather.latency
+        """As long as four round trips may take in good weather; and two looks at a register that is polled."""
+        return 12 * self.world.weather.latency + 2 * self.world.poll
 
     # --- what sites do
 
     def on_boot(self, site: Site) -> None:
         self.ready.pop(site.name, None)
         self.failures.pop(site.name, None)
+        self.booted[site.name] = self.world.t
         self.disturbed(site)
 
     def on_down(self, site: Site) -> None:
@@ -135,7 +141,7 @@ class Judge:
 
     def on_memory_lost(self, *, entirely: bool) -> None:
         """The store may forget what was spent: an older copy all of it, an empty table takes all but ten for spent."""
-        self.memory_lost = True
+        self.memory_lost, self.unsure_at = True, self.world.t
         if entirely:
             self.holder = None  # until its renewal restores the lock; a release ends nothing, as grants are suspended
             self.poor_from = self.logins
@@ -160,6 +166,7 @@ class Judge:
         if site.epoch <= self.top_epoch:
             self.violated("I6", f"{site} leads with epoch {site.epoch} after {self.top_epoch}")
         self.top_epoch = site.epoch
+        self.begun.add(site.epoch)
         count, last = self.failures.get(site.name, (0, 0.0))
         if count:
             config = self.world.base
@@ -192,49 +199,58 @@ class Judge:
 
     # --- what the store answers
 
-    def on_executed(self, message: Message, reply: Reply) -> None:
-        site, t, request = message.site, self.world.t, message.send.request
-        self._on_beat(message, reply)
-        if site.name in self.untold and message.life == site.life:
+    def on_executed(self, ask: Ask) -> None:
+        """A swap was done."""
+        assert ask.draft is not None
+        site, t, request, reply = ask.site, self.world.t, ask.send.request, ask.draft.reply
+        self._on_beat(ask, request, reply)
+        if site.name in self.untold and ask.life == site.life:
             before = self.untold[site.name]
-            self.untold[site.name] = [number for number in before if number >= message.send.id]
+            self.untold[site.name] = [number for number in before if number >= ask.send.id]
             if self.holder is not None and self.holder is not site:  # it was told what it may spend without these
                 self.allowed += len(before) - len(self.untold[site.name])
             self.allowed = max(self.allowed, self.logins - self._unknown())
         if isinstance(reply, Granted):
-            self._on_granted(site, message.life)
-        elif isinstance(reply, Refused) and self._holds(message) and t < self._lock_end():
-            self.holder = None  # who campaigns runs nothing: it never heard of its grant
+            self._on_granted(site, ask.life)
+            self.holder_epoch = reply.epoch
+        elif isinstance(reply, Refused) and self._holds(ask):
+            self.holder = None  # who campaigns runs nothing
         elif isinstance(reply, Renewed):
-            if self.holder is not None and not self._holds(message) and not self.memory_lost:
+            if self.holder is not None and not self._holds(ask) and not self.memory_lost:
                 self.violated("lock", f"{site} renews the lock that {self.holder} holds")
-            self.holder, self.holder_life, self.held_from = site, message.life, t
-        elif isinstance(reply, Released) and self._holds(message):
+            self.holder, self.holder_life, self.held_from = site, ask.life, t
+        elif isinstance(reply, Released) and self._holds(ask):
             assert isinstance(request, Release)
-            if request.ending in ("renew-failed", "workload-failed"):
-                self._on_loss(site)
-            self.holder = None
-            heir = next((other for other in self.world.sites if other.name == request.to), None)
-            self.heir = (heir, t) if heir is not None and heir.name == self.switch_to else None
-            if self.calm_since(t) and (heir is None or self._is_able(heir, t)):
-                self.world.after(SLACK + self._round_trips(), self._check_release, t)
+            self._on_released(site, request)
 
-    def _on_beat(self, message: Message, reply: Reply) -> None:
-        site, request = message.site, message.send.request
-        in_doubt = isinstance(reply, Refused) and reply.why == "in doubt"
-        eligible = isinstance(reply, Renewed) or (isinstance(request, BEATS) and request.eligible and not in_doubt)
+    def _on_released(self, site: Site, request: Release) -> None:
+        t = self.world.t
+        if self.holder_epoch not in self.begun:
+            self.logins -= 1  # nothing ever ran under that lease
+        elif request.ending in ("renew-failed", "workload-failed"):
+            self._on_loss(site)
+        self.holder = None
+        heir = next((other for other in self.world.sites if other.name == request.to), None)
+        self.heir = (heir, t) if heir is not None and heir.name == self.switch_to else None
+        if self.calm_since(t) and (heir is None or self._is_able(heir, t)):
+            self.world.after(SLACK + self._round_trips(), self._check_release, t)
+
+    def _on_beat(self, ask: Ask, request: Request, reply: Reply) -> None:
+        site = ask.site
+        twin = isinstance(reply, Refused) and reply.why == "twin"
+        eligible = isinstance(reply, Renewed) or (isinstance(request, BEATS) and request.eligible and not twin)
         if eligible:
             self.last_beat[site.name] = self.world.t  # it counts at the store, also when its sender is gone meanwhile
-        if eligible and message.life == site.life and site.up:
+        if eligible and ask.life == site.life and site.up:
             self._on_ready(site)
         elif isinstance(request, BEATS):
             self.ready.pop(site.name, None)
 
     def _lock_end(self) -> float:
-        return self.held_from + self.world.base.lock_ttl_ms / self.world.store.rate
+        return self.held_from + self.world.base.lock_ttl_ms * 1.006
 
-    def _holds(self, message: Message) -> bool:
-        return self.holder is message.site and self.holder_life == message.life
+    def _holds(self, ask: Ask) -> bool:
+        return self.holder is ask.site and self.holder_life == ask.life
 
     def _on_ready(self, site: Site) -> None:
         t = self.world.t
@@ -291,8 +307,13 @@ class Judge:
         for other in self.world.sites[: site.place]:
             if other.name not in self.ready or self.losses[other.name] >= 2:
                 continue
+            watched_since = max(self.booted[other.name], self.site_edge[other.name], self.unsure_at, self.last_edge)
+            fresh = self.world.t - watched_since < 1.1 * self.world.base.lock_ttl_ms + self._silence()
+            if fresh and (self.holder is not None or self.unsure_at >= 0):
+                continue  # it has to watch the last lease for a whole TTL
             last = self.ready[other.name][1]
-            if self.world.t - last < self.world.base.lock_ttl_ms * 0.98 and self.last_edge < last:
+            fresh_for = self.world.base.lock_ttl_ms * 0.98 - self._round_trips() / 2
+            if self.world.t - last < fresh_for and self.last_edge < last:
                 self.violated("I2", f"{site} acquires while {other} stands ready")
 
     # --- promises
@@ -343,7 +364,11 @@ class Judge:
         if not able or not self.calm_since(since) or any(t >= since for t, _ in self.starts):
             return
         stale = since - self.world.base.lock_ttl_ms
-        obstructed = any(site not in able and self.last_beat.get(site.name, -1e9) > stale for site in self.world.sites)
+        newest = max(self.booted[site.name] for site in able)  # what is there when one begins looks fresh to it
+        obstructed = any(
+            site not in able and site.name in self.last_beat and max(self.last_beat[site.name], newest) > stale
+            for site in self.world.sites
+        )
         if not obstructed and not any(self.losses.values()):
             self.violated("I3", f"nobody has begun since the release at {since:.1f}")
 

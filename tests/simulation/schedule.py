@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import Any, Literal
 
 from rectbot.failover import protocol as real_protocol
-from rectbot.failover import table as real_table
+from rectbot.failover import scribe as real_scribe
+from rectbot.failover.commands import obey
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Accepted, Command, Outcome
-from rectbot.failover.orders import obey
+from rectbot.failover.record import Record
+from rectbot.failover.rules import View, initialise
 
 from .dice import Dice
-from .site import Lives, Site
+from .server import Server
+from .site import WALL, Lives, Site
 from .world import NAMES, Weather, World
 
 TTL = 1_000
@@ -48,12 +51,14 @@ LIVES = {
 class Faults:
     """Everything that can go wrong, with its end. Each takes a duration, where it has one."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, only: Sequence[str] = ()) -> None:
         self.world = world
         self.rng = world.rng
+        self.possible = [act for act in FAULTS if not only or act.__name__ in only]
+        self.commands = 0
 
     def strike(self, _: Any) -> None:
-        act = self.rng.choice(FAULTS)
+        act = self.rng.choice(self.possible)
         lasts = TTL * self.rng.choice((0.05, 0.3, 0.8, 1.05, 1.3))
         if self.world.trace:
             self.world.say("FAULT", f"{act.__name__} for {lasts:.0f} ms")
@@ -165,57 +170,86 @@ class Faults:
         for _ in range(times):
             self.world.after(lasts * self.rng.random(), lambda _: site.reconnect())
 
-    def store_restart(self, lasts: float) -> None:
-        self._store_down(lasts, self.world.store.table, "restarts with its data")
-
-    def store_loses_all(self, lasts: float) -> None:
-        self._store_down(self.rng.choice((0.0, lasts)), self.world.table.LeaseTable(), "restarts without data")
-
-    def store_promotion(self, lasts: float) -> None:
-        store = self.world.store
-        if store.copies:
-            self._store_down(lasts / 4, self.rng.choice(store.copies), "fails; a replica is promoted")
-
-    def _store_down(self, lasts: float, table: Any, what: str) -> None:
-        store, judge = self.world.store, self.world.judge
-        store.up = False
+    def late_answers(self, lasts: float) -> None:
+        """A site that is heard at once, and hears late."""
+        site = self.site()
+        site.wire.lag = self.rng.choice((0.1, 0.25, 0.4, 0.8)) * TTL
 
         def end() -> None:
-            if store.table is not table:  # also when another fault has ended meanwhile, and something was written since
-                judge.on_memory_lost(entirely=table.epoch is None)
-            store.restart(table)
+            site.wire.lag = 0.0
+
+        self._during(lasts * 2, site, end, f"its answers come {site.wire.lag:.0f} ms late")
+
+    def store_restart(self, lasts: float) -> None:
+        self._store_down(lasts, lambda server: server.record, "restarts with its data")
+
+    def store_loses_all(self, lasts: float) -> None:
+        self._store_down(self.rng.choice((0.0, lasts)), lambda _: None, "restarts without data")
+
+    def store_promotion(self, lasts: float) -> None:
+        copies = self.world.server.copies
+        if copies:
+            copy = self.rng.choice(copies)
+            self._store_down(lasts / 4, lambda _: copy, "fails; a replica is promoted")
+
+    def _store_down(self, lasts: float, left: Callable[[Server], Record | None], what: str) -> None:
+        world, server = self.world, self.world.server
+        server.up = False
+
+        def end() -> None:
+            self._remembers(server, left(server))
+            world.judge.unsure_at = world.t
+            server.restart()
+            if server is world.server:
+                world.announce(anew=True)
 
         self._during(lasts, None, end, what)
 
+    def _remembers(self, server: Server, record: Record | None) -> None:
+        """It may be less than it has known."""
+        if record is not server.record:
+            self.world.judge.on_memory_lost(entirely=record is None)
+            server.put(record)
+
+    def store_falls_back(self, _: float) -> None:
+        """Somebody restores a backup, or empties it, while it runs."""
+        server = self.world.server
+        if server.up:
+            self.world.judge.disturbed()
+            self._remembers(server, self.rng.choice([None, *server.copies]))
+            self.world.say("store", "falls back to an older record, or to none")
+
+    def store_flips(self, lasts: float) -> None:
+        """The address names another server for a while: an empty one, a replica, or one that was used before."""
+        world, here = self.world, self.world.server
+        there = world.servers[1 - world.servers.index(here)]
+        if self.rng.random() < 0.4:
+            there.put(here.record)
+        self._flip(there)
+        self._during(lasts, None, lambda: self._flip(here), "its address names another server")
+
+    def _flip(self, server: Server) -> None:
+        world = self.world
+        world.server, world.flipped_at = server, world.t
+        world.judge.bent = True
+        world.judge.on_memory_lost(entirely=True)
+        world.announce(anew=True)
+
     def store_pause(self, lasts: float) -> None:
-        store = self.world.store
-        store.paused = True
+        server = self.world.server
+        server.paused = True
 
         def end() -> None:
-            store.paused = False
-            backlog, store.backlog = store.backlog, []
-            for message in backlog:
-                self.world.arrive(message)
+            server.paused = False
+            backlog, server.backlog = server.backlog, []
+            for ask in backlog:
+                self.world.arrive(ask)
 
         self._during(lasts, None, end, "hangs")
 
-    def store_clock_back(self, _: float) -> None:
-        self._step_clock(-1)
-
-    def store_clock_forward(self, _: float) -> None:
-        self._step_clock(1)
-
-    def _step_clock(self, sign: int) -> None:
-        step = sign * self.rng.choice((20, 200, 900, 3_000, 100_000))
-        self.world.store.base += step
-        self.world.judge.disturbed()
-        self.world.judge.allowed += max(0, step) / self.world.base.login_ms
-        if self.world.trace:
-            self.world.say("store", f"its clock is set by {step} ms")
-
     def operator(self, lasts: float) -> None:
         world, judge, rng = self.world, self.world.judge, self.rng
-        if not world.store.up:
+        if not world.server.up or world.server.record is None:
             return  # nobody hears the command
         site = rng.choice(world.sites)
         act = rng.choice(ACTS)
@@ -234,17 +268,22 @@ class Faults:
             world.after(lasts, undrain)
 
     def _command(self, command: Command) -> Outcome:
-        world = self.world
-        outcome = obey(world.store.table, world.base, command, world.store.clock(world.t))
+        world, record = self.world, self.world.server.record
+        if record is None:
+            return Accepted(False)
+        self.commands += 1
+        config = world.lives.config_of("operator", 0)
+        made, outcome = obey(config, record, command, View(0, record.t, WALL + int(world.t), self.commands, {}))
         if world.trace:
             world.say("operator", f"{command} -> {outcome}")
-        if world.store.table.announced:
-            world.announce(None)
+        if made is not None:
+            world.server.put(made)
+            world.announce()
         return outcome
 
     def copy(self, _: Any) -> None:
         """What a replica knows, for a promotion to come."""
-        self.world.store.copies.append(self.world.store.table.copy())
+        self.world.server.copies.append(self.world.server.record)
 
 
 WEIGHTS = {
@@ -262,28 +301,42 @@ WEIGHTS = {
     Faults.store_loses_all: 2,
     Faults.store_promotion: 2,
     Faults.store_pause: 2,
-    Faults.store_clock_back: 2,
-    Faults.store_clock_forward: 1,
+    Faults.store_falls_back: 1,
+    Faults.store_flips: 2,
+    Faults.late_answers: 2,
     Faults.operator: 2,
 }
 FAULTS = [act for act, weight in WEIGHTS.items() for _ in range(weight)]
 
 
-def build(seed: int, *, trace: bool = False, **changes: Any) -> tuple[World, float]:
-    """The world of a seed, ready to run, and until when things go wrong in it."""
+def build(
+    seed: int, *, trace: bool = False, only: Sequence[str] = (), odd: float | None = None, **changes: Any
+) -> tuple[World, float]:
+    """The world of a seed, ready to run, and until when things go wrong in it.
+
+    `only` names the faults that may strike, and `odd` says how the sites are configured, in place of a throw.
+    """
     rng = Dice(seed)
     count = rng.choice((2, 2, 2, 3))
     lives = rng.choice(LIVES[count, rng.choice((0.0, 0.3))])
-    world = World(rng, lives, NAMES[:count], trace=trace, child=rng.random() < 0.5, **changes)
+    odd = rng.random() if odd is None else odd
+    if odd < 0.04:
+        lives = _contradictory(rng, lives)
+    names = NAMES[:count] + ((rng.choice(NAMES[:count]) + "'",) if odd > 0.97 else ())
+    world = World(rng, lives, names, trace=trace, child=rng.random() < 0.5, **changes)
     world.weather = Weather(latency=rng.choice((0.5, 5.0, 20.0)))
+    world.poll = rng.choice((0.0, 0.0, 0.0, 0.06)) * TTL
+    world.judge.bent = odd < 0.04 or odd > 0.97
     if rng.random() < 0.9:
-        world.store.table.initialise(world.base, world.store.clock(0))
+        world.server.put(
+            initialise(lives.config_of("operator", 0), None, View(0, 0, 0, 0, {}), world.server.incarnation)
+        )
     else:
-        world.judge.poor_from = 0
+        world.judge.poor_from, world.judge.unsure_at = 0, 0.0
     for site in world.sites:
         site.stop_share = rng.choice((0.0, 0.2, 0.97, 0.97))
-        world.at(rng.random() * 30, site.boot)
-    faults = Faults(world)
+        world.at(rng.random() * (30 if site.name in NAMES else TTL), site.boot)
+    faults = Faults(world, only)
     horizon = rng.choice((1.15, 1.15, 1.6, 2.3)) * TTL
     if rng.random() < 0.06:
         _spend_budget(world, rng.choice((0, 1, 1, 2, 3)))
@@ -300,10 +353,23 @@ def build(seed: int, *, trace: bool = False, **changes: Any) -> tuple[World, flo
     return world, horizon
 
 
+def _contradictory(rng: Dice, lives: Lives) -> Lives:
+    """One site is configured as the others are not."""
+    base = lives.base
+    site = rng.choice(base.priority)
+    if rng.random() < 0.5:
+        return Lives(base, {site: {"priority": base.priority[::-1]}})
+    ttl = rng.choice((700, 1_500))
+    stop = min(base.stop_timeout_ms, ttl // 4)
+    return Lives(base, {site: {"lock_ttl_ms": ttl, "renew_interval_ms": ttl // 3, "stop_timeout_ms": stop}})
+
+
 def _spend_budget(world: World, left: int) -> None:
     """So many logins are left of the last 24 hours, and none comes back before the schedule is over."""
-    base, store = world.base, world.store
-    store.table.owed_until = store.clock(0) + (base.login_burst - left) * base.login_ms
+    base, record = world.base, world.server.record
+    if record is None:
+        return
+    record.owed_until = (base.login_burst - left) * base.login_ms
     world.judge.allowed, world.judge.bent = float(left), True
 
 
@@ -311,12 +377,11 @@ def run(
     seed: int,
     *,
     protocol: ModuleType = real_protocol,
-    table: ModuleType = real_table,
-    trace: bool = False,
+    scribe: ModuleType = real_scribe,
     **changes: Any,
 ) -> World:
     """Runs one schedule. Raises Violation."""
-    world, horizon = build(seed, trace=trace, protocol=protocol, table=table, **changes)
+    world, horizon = build(seed, protocol=protocol, scribe=scribe, **changes)
     play(world, horizon)
     return world
 

@@ -1,4 +1,4 @@
-"""A site of the simulation: the protocol of production, a workload, and a way to the store."""
+"""A site of the simulation: the protocol and the scribe of production, a workload, and a way to the store."""
 
 from __future__ import annotations
 
@@ -15,14 +15,12 @@ from rectbot.failover.messages import (
     Extend,
     Failed,
     Finish,
-    Granted,
     Kill,
     LoggedIn,
     Logins,
-    Refused,
-    Renewed,
     Reply,
     Send,
+    Serves,
     Start,
     Stop,
     StopWorkload,
@@ -31,41 +29,45 @@ from rectbot.failover.messages import (
     WorkloadStopped,
 )
 from rectbot.failover.protocol import State
-from rectbot.failover.watch import Seal, Watch
+from rectbot.failover.record import Draft, Seen
+from rectbot.failover.scribe import Scribe
 
 if TYPE_CHECKING:
     from .world import World
 
 NEVER = float("inf")
+FLIP_REST = 1.2  # TTLs
+WALL = 1_000_000  # the time of day at the beginning
 TICK = Tick()
-HEARD = (Granted, Refused, Renewed)  # answers that tell the store's time
 
 
 class Lives:
     """The configuration of each life of a site's process, which has an owner of its own; the schedules share them."""
 
-    def __init__(self, base: FailoverConfig) -> None:
+    def __init__(self, base: FailoverConfig, changes: dict[str, dict[str, Any]] | None = None) -> None:
         self.base = base
+        self.changes = changes or {}  # by which a site's configuration contradicts that of the others
         self._known: dict[tuple[str, int], FailoverConfig] = {}
 
     def config_of(self, site: str, life: int) -> FailoverConfig:
         known = self._known.get((site, life))
         if known is None:
-            known = self._known[site, life] = replace(self.base, site=site, owner=f"{site}{life}")
+            changes = self.changes.get(site, {})
+            known = replace(self.base, site=site.rstrip("'"), owner=f"{site}{life}", **changes)
+            self._known[site, life] = known
         return known
 
 
-class Message:
-    """A request on its way, and where its answer belongs."""
+class Ask:
+    """A read or a swap on its way, and where its answer belongs."""
 
-    def __init__(self, site: Site, send: Send, seal: Seal, sent_at: int, not_after: int) -> None:
+    def __init__(self, site: Site, send: Send, draft: Draft | None) -> None:
         self.site = site
         self.life = site.life
-        self.config = site.config
         self.send = send
-        self.seal = seal
-        self.sent_at = sent_at
-        self.not_after = not_after
+        self.draft = draft  # None: a read
+        self.mark = site.scribe.mark
+        self.server = site.world.server  # at which it was when it was sent
 
 
 class Wire:
@@ -75,6 +77,7 @@ class Wire:
         self.world = world
         self.cut = ""  # "requests", "answers" or "both" do not get through
         self.holds = False  # what the cut keeps is delivered when it heals
+        self.lag = 0.0  # what comes to the site takes so much longer
         self.kept: list[tuple[Callable[[Any], None], Any]] = []
 
     def carry(self, leg: str, act: Callable[[Any], None], what: Any) -> None:
@@ -87,7 +90,8 @@ class Wire:
             return
         if weather.loss and world.rng.random() < weather.loss:
             return
-        world.after(world.latency(), act, what)
+        lag = self.lag if leg == "answers" else 0.0
+        world.after(world.latency() + lag, act, what)
         if weather.twice and world.rng.random() < weather.twice:
             world.after(world.latency() + weather.worst * world.rng.random(), act, what)
 
@@ -102,11 +106,14 @@ class Site:
 
     state: State  # since it was booted
 
+    scribe: Scribe
+
     def __init__(self, world: World, name: str, rate: float, offset: int) -> None:
         self.world = world
         self.lives = world.lives
-        self.name = name
-        self.place = world.base.priority.index(name)
+        self.name = name  # of a twin, with a mark
+        self.known_as = name.rstrip("'")
+        self.place = world.base.priority.index(self.known_as)
         self.rate = rate
         self.offset = offset
         self.life = 0
@@ -115,12 +122,12 @@ class Site:
         self.frozen = ""  # "paused": the process; "suspended": the whole machine
         self.frozen_at = 0.0
         self.wire = Wire(world)
-        self.backlog: list[Event] = []
-        self.watch = Watch()
-        self.ahead: int | None = None  # the store's clock minus ours, at most
+        self.backlog: list[tuple[Callable[[Any], None], Any]] = []
         self.armed = NEVER
         self.due: int | None = None  # by our clock: when the next Tick is
-        self.give_up_at = 0  # of the request in flight
+        self.request: Send | None = None  # that is to be answered
+        self.asked: Ask | None = None  # in flight
+        self.ask_until = 0
         self.slept = 0.0  # what the clock of a mutant has missed
         self.late_stop = 0  # the run that has stopped while nothing could run
         self.live = False  # the workload is there, and may send
@@ -151,14 +158,21 @@ class Site:
     def boot(self, _: Any = None) -> None:
         if self.up:
             return
+        quiet_at = self.world.flipped_at + FLIP_REST * self.world.base.lock_ttl_ms
+        if self.world.t < quiet_at:  # who begins sooner cannot know what has become of the lead at the other server
+            self.world.at(quiet_at, self.boot)
+            return
         self.life += 1
         self.config = self.lives.config_of(self.name, self.life)
         self.state = self.world.protocol.State()
-        self.up, self.frozen, self.ahead, self.armed = True, "", None, NEVER
-        self.watch = Watch()
+        self.scribe = self.world.scribe.Scribe(self.config)
+        self.up, self.frozen, self.armed = True, "", NEVER
+        self.request = self.asked = None
         self.backlog.clear()
         self.world.judge.on_boot(self)
         self.feed(Tick())
+        if self.world.poll:
+            self.world.after(self.world.poll * self.world.rng.random(), self.poll, self.life)
 
     def crash(self, why: str) -> None:
         """The process is gone, and the workload with it: inside of it, or killed by the guardian whose pipe closed."""
@@ -196,8 +210,8 @@ class Site:
         self.frozen = ""
         backlog, self.backlog = self.backlog, []
         self.feed(Tick())
-        for event in backlog:
-            self.feed(event)
+        for act, what in backlog:
+            act(what)
         if self.late_stop:
             self.stopped(self.late_stop)
         self.world.judge.check_alone(self)
@@ -209,7 +223,7 @@ class Site:
             return
         if self.frozen:
             if not isinstance(event, Tick):
-                self.backlog.append(event)
+                self.backlog.append((self.feed, event))
             return
         world = self.world
         self.state, actions = world.step(self.config, self.state, event, self.clock())
@@ -222,8 +236,8 @@ class Site:
 
     def arm(self) -> None:
         local = self.world.wake_at(self.config, self.state)
-        if self.state.pending is not None and (local is None or self.give_up_at < local):
-            local = self.give_up_at
+        if self.asked is not None and (local is None or self.ask_until < local):
+            local = self.ask_until
         self.due = local
         if local is not None and local < self.armed:
             self.armed = float(local)
@@ -236,10 +250,8 @@ class Site:
         if not self.up or self.frozen:
             return
         now = self.clock()
-        pending = self.state.pending
-        if pending is not None and now >= self.give_up_at:
-            self.ahead = None  # the connection is thrown away
-            self.feed(Failed(pending.id, "no answer"))
+        if self.asked is not None and now >= self.ask_until:
+            self.fail_request("no answer")
             return
         if self.due is not None and now >= self.due:
             self.feed(TICK)
@@ -251,9 +263,9 @@ class Site:
         if world.trace and not isinstance(action, Send):
             world.say(self, f"    {action}")
         match action:
-            case Send(give_up_at=give_up_at):
-                self.give_up_at, self.sent = give_up_at, action.id
-                self.post(action)
+            case Send():
+                self.request, self.sent = action, action.id
+                world.after(0, self.go_on, self.life)
             case Extend(deadline=deadline, logins_left=left):
                 self.guard, self.logins_left = deadline, left
             case Start(epoch=epoch, deadline=deadline, logins_left=left):
@@ -275,9 +287,16 @@ class Site:
         self.guard, self.epoch, self.live = deadline, epoch, True
         self.run_number += 1
         self.told_to_stop = False
+        self.scribe.serving = False
         self.world.judge.on_start(self)
+        self.world.after(1, self.serves, self.run_number)
         if self.sick and self.world.rng.random() < self.sick:
             self.world.after(self.world.rng.uniform(1, 50), self.fail, self.run_number)
+
+    def serves(self, run: int) -> None:
+        if self.live and run == self.run_number and not self.frozen:
+            self.scribe.serving = True
+            self.feed(Serves())
 
     def reconnect(self) -> None:
         """The bot's session has ended: it logs in again under its lease, as Lease.login() allows it to."""
@@ -309,41 +328,100 @@ class Site:
 
     def end_workload(self) -> None:
         self.live = False
+        if self.up:
+            self.scribe.serving = None
 
     def stop(self, _: Any = None) -> None:
         self.feed(Stop())
 
-    # --- what it sends and receives
+    # --- what it sends and receives: as store.py does it
 
-    def post(self, send: Send) -> None:
-        world, now = self.world, self.clock()
-        if self.ahead is None:  # a new connection asks for the time first
-            self.ahead = world.store.clock(world.t) - now + int(world.latency())
-        seal = self.watch.seal(send.id, now)
-        message = Message(self, send, seal, now, send.give_up_at + self.ahead)
-        if world.trace:
-            world.say(self, f"    sends {send.request}")
-        self.wire.carry("requests", world.arrive, message)
-
-    def receive(self, answer: tuple[Message, Reply | None, int, int, int]) -> None:
-        message, reply, store_now, era, doubt = answer
-        if message.life != self.life or not self.up:
+    def go_on(self, life: int) -> None:
+        """The next read or swap for the request, once the one before is answered."""
+        if life != self.life or not self.up or self.request is None or self.asked is not None:
             return
-        self.ahead = store_now - message.sent_at
-        if reply is None:
-            pending = self.state.pending
-            asked = not self.frozen and pending is not None and pending.id == message.send.id
-            if asked and self.clock() < message.send.give_up_at:
-                self.post(message.send)
+        if self.frozen:
+            self.backlog.append((self.go_on, life))
             return
-        if isinstance(reply, HEARD):
-            self.watch.heard(self.clock(), store_now, era, doubt)
-        self.feed(Answered(message.send.id, reply))
+        send, now = self.request, self.clock()
+        if now >= send.give_up_at:
+            self.fail_request("no answer")
+            return
+        made = self.scribe.propose(send.request, now, WALL + int(self.world.t))
+        if made is None or isinstance(made, Draft):
+            self.ask_until = min(now + self.config.patience_ms, send.give_up_at)
+            self.asked = Ask(self, send, made)
+            if self.world.trace:
+                self.world.say(self, f"    {'swaps for' if made else 'reads for'} {send.request}")
+            self.wire.carry("requests", self.world.arrive, self.asked)
+            self.arm()
+        else:
+            self.answer(send, made)
 
-    def refused(self, message: Message) -> None:
-        if message.life == self.life and self.up:
-            self.feed(Failed(message.send.id, "connection refused"))
+    def answer(self, send: Send, reply: Reply) -> None:
+        self.request = None
+        self.feed(Answered(send.id, reply))
+        self.look_again()
 
-    def hear(self, life: int) -> None:
-        if life == self.life:
-            self.feed(Changed())
+    def fail_request(self, why: str) -> None:
+        self.scribe.failed()
+        ask, self.asked = self.asked, None
+        if ask is not None and ask.send is not self.request:
+            self.go_on(self.life)
+            return
+        request, self.request = self.request, None
+        if request is not None:
+            self.feed(Failed(request.id, why))
+
+    def receive(self, answer: tuple[Ask, Seen]) -> None:
+        ask, seen = answer
+        if ask is not self.asked or not self.up:
+            return
+        if self.frozen:
+            self.backlog.append((self.receive, answer))
+            return
+        self.asked = None
+        now, reply = self.clock(), None
+        if ask.draft is None:
+            self.scribe.has_read(seen, ask.mark, now)
+        else:
+            reply = self.scribe.settle(ask.draft, seen, now)
+        if reply is None or self.request is not ask.send:
+            self.go_on(self.life)
+        else:
+            self.answer(ask.send, reply)
+
+    def refused(self, ask: Ask) -> None:
+        if ask is self.asked and self.up:
+            if self.frozen:
+                self.backlog.append((self.refused, ask))
+            else:
+                self.fail_request("connection refused")
+
+    def overhear(self, told: tuple[int, Seen | None]) -> None:
+        """The register tells of a change."""
+        life, seen = told
+        if life != self.life or not self.up:
+            return
+        if self.frozen:
+            self.backlog.append((self.overhear, told))
+            return
+        self.scribe.overhear(seen, self.clock())
+        self.look_again()
+
+    def look_again(self) -> None:
+        if self.request is not None or self.state.role not in ("candidate", "leader"):
+            return
+        now = self.clock()
+        due = self.scribe.due(self.state.role == "leader", now)
+        if due is not None and now + due < self.state.next_at:
+            self.feed(Changed(due))
+
+    def poll(self, life: int) -> None:
+        """For a register that cannot tell of a change."""
+        if life != self.life or not self.up:
+            return
+        world = self.world
+        world.after(world.poll, self.poll, life)
+        if world.server.up and not world.server.paused and not self.wire.cut and not self.frozen:
+            self.wire.carry("answers", self.overhear, (life, world.server.seen()))

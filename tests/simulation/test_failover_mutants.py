@@ -1,7 +1,7 @@
-"""Planted bugs: each is one line of the protocol, or of the store, gone wrong; the simulator has to find every one.
+"""Planted bugs: each is one line of the rules, the scribe or the protocol, gone wrong; the simulator finds every one.
 
 A mutant is made from the very source of production. If its line is not there any more, its test fails: it would prove
-nothing.
+nothing. What only a real server can show, conformance and integration tests find.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rectbot.failover import protocol, table
+from rectbot.failover import protocol, rules, scribe
 
 from .chaos import timeline
 from .judge import Violation
@@ -30,92 +30,216 @@ class Mutant:
     line: str
     instead: str
     breaks: str  # the invariants that may be broken, of which one must be
+    only: tuple[str, ...] = ()  # the faults that may show it; none: all
+    odd: float | None = None  # how the sites are configured: see build()
 
 
 MUTANTS = [
-    # the store
+    # what keeps a second leader away
     Mutant(
-        "renewal without compare",
-        table,
-        "if not mine and not forgotten:",
-        "if lock is None and not forgotten:",
-        "I1 lock",
+        "a lock is taken from its holder",
+        rules,
+        "return max(lock.ttl, config.lock_ttl_ms) - view.lock_ms",
+        "return 0",
+        "I1 lock I2",
+    ),
+    Mutant(
+        "a lock is watched for half its time",
+        rules,
+        "return max(lock.ttl, config.lock_ttl_ms) - view.lock_ms",
+        "return max(lock.ttl, config.lock_ttl_ms) // 2 - view.lock_ms",
+        "I1 lock I2",
+    ),
+    Mutant(
+        "the shorter TTL counts where two disagree",
+        rules,
+        "return max(lock.ttl, config.lock_ttl_ms) - view.lock_ms",
+        "return min(lock.ttl, config.lock_ttl_ms) - view.lock_ms",
+        "I1",
+        only=("crash", "pause", "cut", "suspend"),
+        odd=0.03,
     ),
     Mutant(
         "release of another's lock",
-        table,
+        rules,
         "mine = lock is not None and lock.owner == config.owner and (request.leaving or lock.epoch == request.epoch)",
         "mine = lock is not None",
-        "I1",
+        "I1 I4 I6 I2 lock",
     ),
     Mutant(
-        "handing over without a reservation",
-        table,
-        "self.reserved = (request.to, now + config.reserve_ms)",
-        "self.reserved = ('', -1)",
-        "switch",
+        "a renewal that is no other than the one before",
+        rules,
+        "Lock(config.owner, config.site, epoch, view.n, ttl, record.t",
+        "Lock(config.owner, config.site, epoch, 1, ttl, record.t",
+        "I1 lock I2",
     ),
+    Mutant(
+        "grant on a store that has forgotten",
+        rules,
+        "max(view.absent_ms, max(record.suspended.ttl, config.lock_ttl_ms) - view.quiet_ms)",
+        "view.absent_ms",
+        "I1 lock I2",
+    ),
+    Mutant(
+        "a suspension that nobody enters", scribe, "if self._forgot or record is None:", "if record is None:", "I1 lock"
+    ),
+    Mutant(
+        "another incarnation is not noticed",
+        scribe,
+        "if record.server != seen.server or (known is not None and known.server != seen.server):",
+        "if False:",
+        "I1 lock I6",
+        only=("store_promotion", "crash", "copy"),
+    ),
+    Mutant(
+        "an address that leads back is not noticed",
+        scribe,
+        "or (known is not None and known.server != seen.server):",
+        "or False:",
+        "I1 lock I6",
+        only=("store_flips", "pause", "suspend", "cut"),
+    ),
+    Mutant(
+        "an older record is not noticed",
+        scribe,
+        'return "" if record.seq > before.seq or same else "an older record"',
+        'return ""',
+        "I1 lock I6",
+        only=("store_restart", "store_loses_all", "store_promotion", "store_falls_back", "store_flips"),
+    ),
+    Mutant(
+        "what was watched before a loss counts after it",
+        scribe,
+        "self._lock, self._quiet, self._twin, self._beats = Watched(), Watched(), Watched(), {}",
+        "pass",
+        "I1 I6 lock",
+        only=("store_flips", "store_falls_back", "suspend", "cut"),
+    ),
+    Mutant(
+        "a leader goes on at a server where others have not shown up",
+        rules,
+        "extends, said = view.absent_ms <= 0, notice",
+        "extends, said = True, notice",
+        "I1",
+        only=("store_flips", "suspend", "cut", "pause"),
+    ),
+    Mutant(
+        "seeing a lock again begins a new watch",
+        scribe,
+        "if self.n != n or self.owner != owner:",
+        "if True:",
+        "I3",
+    ),
+    Mutant(
+        "a new renewal does not begin a new watch",
+        scribe,
+        "if self.n != n or self.owner != owner:",
+        "if self.owner != owner:",
+        "I1 lock I2",
+    ),
+    Mutant(
+        "who has just started has seen it all",
+        scribe,
+        "self.owner, self.n, self.since = owner, n, now\n\n",
+        "self.since = now if self.owner else 0; self.owner, self.n = owner, n\n\n",
+        "I1 lock I2",
+    ),
+    Mutant(
+        "two records with the same name",
+        scribe,
+        "        self.number()\n        view",
+        "        self._writes = 1\n        view",
+        "I1 lock I2 I3 I4 I6 crash",
+    ),
+    Mutant(
+        "a swap that another has forestalled is taken for done",
+        scribe,
+        "        if not won:\n            return self._let_be",
+        "        if False:\n            return self._let_be",
+        "I1 I6 I2 lock crash",
+    ),
+    Mutant(
+        "a grant found late counts from when it was found",
+        scribe,
+        "return Granted(lock.epoch, worked_out,",
+        "return Granted(lock.epoch, now,",
+        "I1",
+        only=("late_answers", "fade", "crash"),
+    ),
+    Mutant(
+        "a lock of our own is taken for a grant, whatever became of it",
+        scribe,
+        "worked_out = self._grants.pop(lock.n, None)",
+        "worked_out = self._grants.pop(lock.n, now)",
+        "I1 I6 I5",
+    ),
+    Mutant(
+        "a grant that was heard is found again",
+        scribe,
+        "        self._grants.clear()\n",
+        "",
+        "I1 I4 I5 I6",
+    ),
+    Mutant("epoch not raised", rules, "    record.epoch += 1\n", "    record.epoch += 0\n", "I6"),
+    Mutant("epochs begin anew in a restarted store", rules, "record.epoch += LOST_EPOCHS", "record.epoch = 0", "I6"),
+    # who leads, and when
     Mutant(
         "campaign that ignores the order of preference",
-        table,
-        "return self._ready_other(config, now)",
+        rules,
+        "return _ready_other(config, record, view)",
         "return None",
         "I2 I3 I4",
     ),
     Mutant(
-        "grant on an empty store", table, "until = now + config.lock_ttl_ms\n            self.known", "self.known", "I1"
-    ),
-    Mutant(
-        "heartbeat that outlives eligibility",
-        table,
-        "ttl, now + ttl, since, waits",
-        "ttl * 3, now + ttl * 3, since, waits",
-        "I3",
-    ),
-    Mutant("epoch not raised", table, "        epoch += 1\n", "        epoch += 0\n", "I6"),
-    Mutant("epochs begin anew in a restarted store", table, "epoch += _LOST_EPOCHS", "epoch = 0", "I6"),
-    Mutant(
-        "requests that were overtaken take effect",
-        table,
-        "and newest.number >= seal.number:",
-        "and newest.number > seal.number + 10**9:",
-        "I1",
-    ),
-    Mutant(
-        "a store's clock set forward ends a lease",
-        table,
-        "doubt = max(seen, seal.doubt) if foreign or self.suspended_until else 0",
-        "doubt = 0",
-        "I1",
-    ),
-    Mutant(
-        "a store's clock set back suspends grants for ever",
-        table,
-        "until = self.suspended_until = min(",
-        "until = min(",
-        "I3",
+        "handing over without a reservation",
+        rules,
+        "record.reserved, record.reserved_until = request.to, view.t + min(its_time, config.lock_ttl_ms)",
+        "pass",
+        "switch",
     ),
     Mutant(
         "a drained site is granted the lock",
-        table,
-        "if config.site in self.operator.drained:\n            return Obstructed",
-        "if False:\n            return Obstructed",
+        rules,
+        "if config.site in record.operator.drained:\n        return Obstructed",
+        "if False:\n        return Obstructed",
         "drain",
     ),
     Mutant(
-        "release that tells nobody",
-        table,
-        "del self.beats[config.site]\n        self.announced = True",
-        "del self.beats[config.site]\n        self.announced = False",
-        "I3",
+        "no damping",
+        rules,
+        "losses_of(config, record, site, t)) < 2:",
+        "losses_of(config, record, site, t)) < 99:",
+        "I4",
     ),
-    Mutant("no damping", table, "        if losses < 2:\n", "        if True:\n", "I4"),
     Mutant(
         "a login budget that is spent stops nobody",
-        table,
-        "if (wait := self.next_login_in(config, now)) > 0:\n            return Obstructed",
-        "if False:\n            return Obstructed",
+        rules,
+        "if (wait := next_login_in(config, record, view.t)) > 0:\n        return Obstructed",
+        "if False:\n        return Obstructed",
         "I4",
+    ),
+    Mutant(
+        "an unheard grant costs a login, and is given back twice",
+        rules,
+        "max(0, record.owed_until - config.login_ms)",
+        "max(0, record.owed_until - 3 * config.login_ms)",
+        "I4",
+        only=("late_answers", "storm", "fade", "reconnect"),
+    ),
+    Mutant(
+        "a change is not looked at",
+        scribe,
+        "        if obstacle is None:\n            return 0\n        if obstacle.why",
+        "        if obstacle is None:\n            return None\n        if obstacle.why",
+        "I3 I2",
+    ),
+    Mutant(
+        "a leader does not look whether somebody is due",
+        scribe,
+        "return 0 if reply.yield_to or reply.why else reply.yield_in_ms",
+        "return None",
+        "I2",
+        only=("crash", "stop"),
     ),
     # the protocol
     Mutant(
@@ -138,23 +262,32 @@ MUTANTS = [
     Mutant(
         "lease that does not end",
         protocol,
-        "state.deadline = state.sent_at + config.lease_ms",
-        "state.deadline = state.sent_at + config.lease_ms * 9",
+        "deadline = grant.sent_at + config.lease_ms",
+        "deadline = grant.sent_at + config.lease_ms * 9",
         "I1",
     ),
     Mutant(
-        "deadline counted from the answer, not from the request",
+        "a grant's deadline counted from the answer, not from before it was worked out",
         protocol,
-        "state.deadline = state.sent_at + config.lease_ms",
-        "state.deadline = now + config.lease_ms",
+        "deadline = grant.sent_at + config.lease_ms",
+        "deadline = now + config.lease_ms",
+        "I1",
+        only=("late_answers", "storm", "fade", "cut"),
+    ),
+    Mutant(
+        "a renewal's deadline counted from the answer",
+        protocol,
+        "max(state.deadline, reply.sent_at + config.lease_ms)",
+        "max(state.deadline, now + config.lease_ms)",
         "I1",
     ),
     Mutant(
-        "late answer applied after demotion",
+        "a renewal that does not extend extends",
         protocol,
-        "if pending is None or pending.id != outcome.id:",
-        "if pending is None:",
-        "I1 I6 crash",
+        "    if reply.extends:\n",
+        "    if True:\n",
+        "I1",
+        only=("store_flips", "suspend", "cut", "pause"),
     ),
     Mutant(
         "release before the workload is gone",
@@ -178,50 +311,54 @@ MUTANTS = [
         "I5",
     ),
     Mutant(
-        "an expired lock is noticed at the next heartbeat only",
-        protocol,
-        "_ask_again(config, state, reply.wait_ms, now)",
-        "_ask_again(config, state, None, now)",
-        "I3",
-    ),
-    Mutant(
         "a hand-over is not heard by its leader",
         protocol,
         "    if not reply.yield_to and not reply.why:",
         "    if True:",
         "I2 switch drain",
     ),
-    # the clock
-    Mutant("monotonic clock that stops in suspend", None, "", "", "I1"),
+    # the clock, and the register
+    Mutant("monotonic clock that stops in suspend", None, "clock_stops", "", "I1"),
+    Mutant("a register that does not compare", None, "compares_not", "", "I1 I6 lock crash"),
+    Mutant("a register that compares the token only, not the server", None, "one_server", "", "I1 I6 lock"),
 ]
 
 
 def mutated(mutant: Mutant) -> dict[str, Any]:
     """What to hand to the simulator."""
     if mutant.module is None:
-        return {"clock_stops": True}
-    assert mutant.module.__file__ is not None
-    source = Path(mutant.module.__file__).read_text()
-    assert source.count(mutant.line) == 1, f"the line of the mutant '{mutant.name}' is not there any more"
+        return {mutant.line: True}
+    given: dict[str, Any] = {"only": mutant.only, "odd": mutant.odd}
     name = mutant.module.__name__.rpartition(".")[2]
-    module = ModuleType(f"mutant_{name}")
-    sys.modules[module.__name__] = module  # dataclasses look their module up
-    exec(compile(source.replace(mutant.line, mutant.instead), f"<{mutant.name}>", "exec"), module.__dict__)
-    return {name: module}
+    made = {name: _load(mutant.module, mutant.line, mutant.instead)}
+    if mutant.module is rules:  # the scribe has its names from there
+        made = {"scribe": _load(scribe, "from rectbot.failover.rules import", "from mutant_rules import")}
+    return given | made
+
+
+def _load(module: ModuleType, line: str, instead: str) -> ModuleType:
+    assert module.__file__ is not None
+    source = Path(module.__file__).read_text()
+    assert source.count(line) == 1, f"the line {line!r} is not there any more"
+    name = f"mutant_{module.__name__.rpartition('.')[2]}"
+    made = ModuleType(name)
+    sys.modules[name] = made  # dataclasses look their module up
+    exec(compile(source.replace(line, instead), f"<{name}>", "exec"), made.__dict__)
+    return made
 
 
 def hunt(changes: dict[str, Any], schedules: int) -> tuple[int, Exception] | None:
     """The first seed that finds it, and as what."""
     for seed in range(schedules):
         try:
-            run(seed, **changes)
+            run(seed, **changes).end()
         except Exception as error:
             return seed, error
     return None
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(300)
 def test_the_simulator_finds(mutant: Mutant) -> None:
     caught = hunt(mutated(mutant), SCHEDULES)
     assert caught is not None, f"survived {SCHEDULES} schedules"

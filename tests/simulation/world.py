@@ -1,8 +1,8 @@
 """Sites, a store and the network between them, in virtual time: no clock, no socket, no process.
 
-The sites run the very protocol of production; the store is the model in `rectbot.failover.table`, which passes the same
-tests as the Lua scripts. Global time is a float of milliseconds; every site, and the store, sees it through a clock of
-its own, with its own rate. Everything that happens comes from one seeded generator, so that a seed is a schedule.
+The sites run the very protocol, scribe and rules of production; the store is a register, as server.py has it. Global
+time is a float of milliseconds; every site sees it through a clock of its own, with its own rate. Everything that
+happens comes from one seeded generator, so that a seed is a schedule.
 """
 
 from __future__ import annotations
@@ -14,15 +14,16 @@ from types import ModuleType
 from typing import Any
 
 from rectbot.failover import protocol as real_protocol
-from rectbot.failover import table as real_table
+from rectbot.failover import scribe as real_scribe
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Event
 from rectbot.failover.protocol import Actions, State
-from rectbot.failover.table import LeaseTable
+from rectbot.failover.record import Seen
 
 from .dice import Dice
 from .judge import Judge
-from .site import Lives, Message, Site
+from .server import Server
+from .site import Ask, Lives, Site
 
 LIVELOCK = 20_000  # events; a schedule has some hundreds
 NAMES = ("a", "b", "c")
@@ -47,29 +48,6 @@ class Weather:
         )
 
 
-class Store:
-    """A server: its clock, its table, and what can happen to it."""
-
-    def __init__(self, table: LeaseTable, rate: float, base: int) -> None:
-        self.table = table
-        self.rate = rate
-        self.base = base
-        self.up = True
-        self.paused = False
-        self.backlog: list[Message] = []
-        self.copies: list[LeaseTable] = []  # what a replica had, at times
-
-    def clock(self, t: float) -> int:
-        return int(self.base + t * self.rate)
-
-    def restart(self, table: LeaseTable) -> None:
-        run = self.table.run
-        self.table = table.copy()
-        self.table.run = run + 1
-        self.up, self.paused = True, False
-        self.backlog.clear()
-
-
 @dataclass(slots=True)
 class Line:
     t: float
@@ -89,10 +67,12 @@ class World:
         names: tuple[str, ...],
         *,
         protocol: ModuleType = real_protocol,
-        table: ModuleType = real_table,
+        scribe: ModuleType = real_scribe,
         trace: bool = False,
         child: bool = False,
         clock_stops: bool = False,
+        compares_not: bool = False,
+        one_server: bool = False,
     ) -> None:
         self.rng = rng
         self.lives = lives
@@ -100,10 +80,12 @@ class World:
         self.protocol = protocol
         self.step: Callable[[FailoverConfig, State, Event, int], tuple[State, Actions]] = protocol.step
         self.wake_at: Callable[[FailoverConfig, State], int | None] = protocol.wake_at
-        self.table = table
+        self.scribe = scribe
         self.trace = trace
         self.child = child  # the workload is a process of its own: a kill spares the elector
         self.clock_stops = clock_stops  # a mutant: the sites' clocks stand still while the machine is suspended
+        self.compares_not = compares_not  # a mutant: the register swaps in whatever comes
+        self.one_server = one_server  # a mutant: it takes each server for the same
         self.tail = False  # it goes on until all is well again
         self.t = 0.0
         self.queue: list[tuple[float, int, Callable[[Any], None], Any]] = []
@@ -111,7 +93,10 @@ class World:
         self.lines: list[Line] = []
         self.weather = Weather()
         rates = (0.995, 1.0, 1.005)
-        self.store = Store(table.LeaseTable(), rng.choice(rates), 1_000_000)
+        self.servers = [Server("m"), Server("n")]
+        self.server = self.servers[0]  # that the address names
+        self.flipped_at = -1e9  # when it began to name another
+        self.poll = 0.0  # at which interval a register is asked that cannot tell of changes; 0: it tells
         self.judge = Judge(self)
         self.sites = [Site(self, name, rng.choice(rates), rng.below(1_000_000)) for name in names]
 
@@ -141,7 +126,8 @@ class World:
         """It holds itself in circles: opened, it goes at once and needs no collector, which would look at it often."""
         self.queue.clear()
         self.sites.clear()
-        self.store.backlog.clear()
+        for server in self.servers:
+            server.backlog.clear()
         del self.judge
 
     def latency(self) -> float:
@@ -152,35 +138,32 @@ class World:
 
     # --- the store's side
 
-    def arrive(self, message: Message) -> None:
-        store = self.store
-        if not store.up:
-            message.site.wire.carry("answers", message.site.refused, message)
-        elif store.paused:
-            store.backlog.append(message)
+    def arrive(self, ask: Ask) -> None:
+        server = self.server
+        if ask.server is not server and self.rng.random() < 0.5:
+            ask.server.take(ask, self)  # its connection was cut, with the request in it
+        elif not server.up or ask.server is not server:
+            ask.site.wire.carry("answers", ask.site.refused, ask)
+        elif server.paused:
+            server.backlog.append(ask)
         else:
-            self.execute(message)
+            self.execute(ask)
 
-    def execute(self, message: Message) -> None:
-        now = self.store.clock(self.t)
-        site, request = message.site, message.send.request
-        if now > message.not_after:
-            if self.trace:
-                self.say("store", f"{site}: {request} came too late")
-            site.wire.carry("answers", site.receive, (message, None, now, 0, 0))
-            return
-        done = self.store.table.handle(message.config, request, now, message.seal)
-        if self.trace:
-            self.say("store", f"{site}: {request} -> {done[0] if done else 'overtaken'}")
-        if done is None:
-            return
-        reply, doubt = done
-        self.judge.on_executed(message, reply)
-        if self.store.table.announced:
-            self.announce(site)
-        site.wire.carry("answers", site.receive, (message, reply, now, self.store.table.era, doubt))
+    def execute(self, ask: Ask) -> None:
+        site, done = ask.site, self.server.take(ask, self)
+        if done and self.trace:
+            assert ask.draft is not None
+            self.say("store", f"{site}: {ask.send.request} -> {ask.draft.reply}")
+        if done:
+            self.judge.on_executed(ask)
+            self.announce()
+        site.wire.carry("answers", site.receive, (ask, self.server.seen()))
 
-    def announce(self, author: Site | None) -> None:
+    def announce(self, anew: bool = False) -> None:
+        """A change, or that one may have been missed, as connections were made anew."""
+        if self.poll:
+            return
+        seen: Seen | None = None if anew else self.server.seen()
         for site in self.sites:
-            if site is not author and site.up:
-                site.wire.carry("answers", site.hear, site.life)
+            if site.up:
+                site.wire.carry("answers", site.overhear, (site.life, seen))

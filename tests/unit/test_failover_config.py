@@ -60,7 +60,7 @@ def test_every_process_has_an_owner_of_its_own() -> None:
 def test_two_bots_do_not_share_a_key_of_their_lock() -> None:
     one = FailoverConfig(site="oci", lock_key="bots:one")
     two = FailoverConfig(site="oci", lock_key="bots:two")
-    for name in ("epoch_key", "reserved_key", "channel", "events_key"):
+    for name in ("record_key", "channel", "events_key"):
         assert getattr(one, name) != getattr(two, name)
 
 

@@ -65,7 +65,7 @@ def test_what_is_wrong_with_a_site() -> None:
         sites = {"a": CALM.sites["a"]} | ({"b": site} if site else {})
         return told(sites=sites, **changes)[-1].split(maxsplit=1)[1]
 
-    assert state(None) == "none          not running, or cut off from Redis"
+    assert state(None) == "none          not running, or cut off from the store"
     assert state(None, drained={"b": "drained by eve"}) == "none          drained by eve"
     assert state(Site(100, False, 1)).endswith("silent")
     assert state(Site(1, False, 1, waits="ineligible")).endswith("sits out after a failure, or is stopping")
@@ -85,9 +85,10 @@ def test_a_line_of_history() -> None:
     )
 
 
-def test_every_event_that_the_scripts_record_has_a_meaning() -> None:
-    scripts = "".join(file.read_text() for file in (Path(console.__file__).parent / "lua").glob("*.lua"))
-    written = set(re.findall(r"journal\('([a-z-]+)'", scripts)) - {"refused-by-"}
+def test_every_event_that_the_rules_record_has_a_meaning() -> None:
+    folder = Path(console.__file__).parent
+    source = "".join((folder / f"{name}.py").read_text() for name in ("rules", "commands", "record"))
+    written = set(re.findall(r'\.enter\(\s*"([a-z-]+)"', source)) | {"damped"}
     written |= {
         "refused-by-priority",
         "refused-by-budget",

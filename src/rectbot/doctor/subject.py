@@ -21,7 +21,7 @@ from rectbot.errors import RectbotError
 from rectbot.failover.endpoint import Endpoint
 from rectbot.failover.events import Snapshot
 from rectbot.failover.resp import Connection, Disconnected, ServerError
-from rectbot.failover.wiring import open_observer
+from rectbot.failover.wiring import open_observer, redis_endpoint
 from rectbot.pool import Pool
 from rectbot.settings import BASE_PORTS, Settings, reachable
 from rectbot.stack.components import console_port
@@ -146,7 +146,7 @@ class Subject:
         settings = self.settings
         user, password = settings.redis_login
         if self.engine is Engine.SITE:
-            return open_observer(settings).endpoint
+            return redis_endpoint(settings)
         if self.engine is Engine.COMPOSE:
             return Endpoint(self.container_address("redis"), 6379, username=user, password=password)
         return Endpoint("127.0.0.1", settings.port("redis"), username=user, password=password)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rectbot.failover.lease import Lease, LeaseLost, LoginsSpent
     from rectbot.failover.process.line import join
     from rectbot.failover.runner import WorkloadFailed, run, run_unguarded, stop_on_signals
-    from rectbot.failover.store import LeaseStore, RedisLeaseStore, StoreUnavailable, open_store
+    from rectbot.failover.store import LeaseStore, StoreUnavailable, open_store
     from rectbot.failover.workload import Ended, Killable, Workload
 
 __all__ = [
@@ -38,7 +38,6 @@ __all__ = [
     "LeaseLost",
     "LeaseStore",
     "LoginsSpent",
-    "RedisLeaseStore",
     "Site",
     "Snapshot",
     "StoreUnavailable",
@@ -66,7 +65,6 @@ _HOMES = {
     "run_unguarded": "runner",
     "stop_on_signals": "runner",
     "LeaseStore": "store",
-    "RedisLeaseStore": "store",
     "StoreUnavailable": "store",
     "open_store": "store",
     "Ended": "workload",

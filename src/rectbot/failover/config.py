@@ -53,12 +53,16 @@ class FailoverConfig:
 
     @property
     def lease_ms(self) -> int:
-        """How long a lease may be used, counted from before its request was sent.
+        """How long a lease may be used, counted from before its request was worked out.
 
-        2 % less than the lock lasts: clocks' rates may differ by 1 % (the leader's and the store's), and the watch over
-        the store's clock (watch.py) may err by another (the next leader's and the store's).
+        2 % less than others watch the lock before they take it, as the rate of each clock may be 1 % off: see rules.py.
         """
         return self.lock_ttl_ms * 98 // 100 - _KILL_MARGIN_MS
+
+    @property
+    def patience_ms(self) -> int:
+        """How long one answer of the store may take. A leader whose answers take a quarter of the TTL goes on."""
+        return max(self.renew_interval_ms, self.lock_ttl_ms // 3)
 
     @property
     def retry_ms(self) -> int:
@@ -99,20 +103,9 @@ class FailoverConfig:
         return self.priority[: self.priority.index(self.site)]
 
     @property
-    def epoch_key(self) -> str:
+    def record_key(self) -> str:
+        """Of the record in Redis: one at which earlier versions had a hash. See stores/redis/register.py."""
         return f"{self.lock_key}:epoch"
-
-    @property
-    def operator_key(self) -> str:
-        return f"{self.lock_key}:operator"
-
-    @property
-    def counts_key(self) -> str:
-        return f"{self.lock_key}:counts"
-
-    @property
-    def reserved_key(self) -> str:
-        return f"{self.lock_key}:reserved"
 
     @property
     def channel(self) -> str:

@@ -42,7 +42,7 @@ _STATES: dict[SiteState, str] = {
     "starting": "leads, and does not serve (yet)",
     "out": "sits out after a failure, or is stopping",
     "silent": "silent",
-    "absent": "not running, or cut off from Redis",
+    "absent": "not running, or cut off from the store",
 }
 
 

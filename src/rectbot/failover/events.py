@@ -15,7 +15,7 @@ class Leader:
     site: str
     owner: str
     epoch: int
-    since: str  # when it was granted the lock, ISO 8601 in UTC by the store's clock
+    since: str  # when it was granted the lock, ISO 8601 in UTC by that site's clock
     lease_remaining_ms: int
 
 
@@ -36,7 +36,7 @@ class Site:
 class Renewals:
     """What a site's process has measured of its renewals since it began."""
 
-    counts: tuple[int, ...]  # of answers in each of link.BUCKETS_MS, and beyond
+    counts: tuple[int, ...]  # of answers in each of trips.BUCKETS_MS, and beyond
     total_s: float
     failed: int  # not answered in time
 
@@ -88,8 +88,8 @@ class Snapshot:
 class Event(NamedTuple):
     """One transition, as the store recorded it. MEANINGS lists the kinds."""
 
-    id: str  # of the Redis stream; grows
-    time: float  # seconds since 1970 by the store's clock
+    id: str  # a number that grows
+    time: float  # seconds since 1970, by the clock of the site that says so
     kind: str
     site: str
     owner: str
@@ -99,6 +99,7 @@ class Event(NamedTuple):
 
 MEANINGS = {
     "acquired": "The site was granted the lead, with a new epoch. Its login follows at once.",
+    "ready": "The leader's bot has logged in, and serves.",
     "released": "The leader gave the lead up in good order: it was stopped, or drained.",
     "handed-over": "The leader released the lead to one site: a preferred one that was due, or an operator's choice.",
     "renew-failed": "The leader could not renew its lease in time and logged out before it ended. Counts as a loss.",
@@ -106,6 +107,7 @@ MEANINGS = {
     "expired": "The leader went silent (crash, cut, pause), and another site took over. Counts as a loss of the site.",
     "renew-refused": "A site that took itself for the leader was told that its lock is gone. It logs out.",
     "restored": "The store had forgotten the lock, and the leader wrote it anew within its lease. Nobody logged out.",
+    "twin": "A second process runs as this site: it stands aside while the first one's heartbeat goes on.",
     "suspended": "The store is new, was restarted, flushed or replaced: it grants nothing for one TTL.",
     "initialised": "The store was declared to have lost nothing, so that the first grant need not wait.",
     "refused-by-priority": "The site may not lead now, as the preferred site that is named stands ready.",

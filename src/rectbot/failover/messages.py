@@ -1,9 +1,8 @@
 """What the parts of the failover say to each other.
 
-A site and the store: one request and one reply for each atomic transition. The store is a Redis with the scripts in
-lua/, or the model that the simulator uses; times are durations in milliseconds, as a time of day of one clock means
-nothing to another. An operator and the store: commands. The protocol and its runner: events in, actions out; times are
-milliseconds of the site's CLOCK_BOOTTIME.
+A site and the rules: one request and one reply for each atomic transition of the record (rules.py); what is called
+`_ms` is a duration, as one clock's time means nothing to another. An operator and the rules: commands. The protocol and
+its runner: events in, actions out. Any other time is milliseconds of the site's CLOCK_BOOTTIME.
 
 What a step takes and makes is a tuple, if it holds anything: that is made in half the time, millions of times.
 """
@@ -13,17 +12,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-# --- a site asks the store
+# --- a site asks
 
 
 @dataclass(frozen=True, slots=True)
 class Logins:
     """Logins of a process, but those that a grant has paid for: the first under each lease."""
 
-    count: int = 0  # since it began, so that the store may be told twice
-    left: int | None = (
-        None  # how many the service itself allowed at the last of them; None: it did not say, or was told
-    )
+    count: int = 0  # since it began, so that they may be told twice
+    left: int | None = None  # how many the service itself allowed at the last; None: it did not say, or that is told
+    told: int = 0  # so many are known to be entered
 
 
 NO_LOGINS = Logins()
@@ -33,7 +31,7 @@ class Campaign(NamedTuple):
     """Heartbeat of a site that does not lead. Wins the lock if `eligible` and nothing stands in the way."""
 
     eligible: bool
-    epoch_seen: int  # the highest that this site knows of, for a store that has lost its memory
+    epoch_seen: int  # the highest that this site knows of, for a record that was lost
     logins: Logins = NO_LOGINS
 
 
@@ -48,7 +46,7 @@ Ending = Literal["released", "handed-over", "renew-failed", "workload-failed"]
 
 
 class Release(NamedTuple):
-    """Gives the lock up, if it is still held, and tells the other sites. The workload is gone."""
+    """Gives the lock up, if it is still held. The workload is gone."""
 
     epoch: int  # of the lock that is released
     why: str
@@ -57,15 +55,17 @@ class Release(NamedTuple):
     leaving: bool = False  # the site goes away: no heartbeat stays behind
     ending: Ending = "released"  # the last two are losses, and damp the site
     logins: Logins = NO_LOGINS
+    unused: bool = False  # nothing ever ran under the lease: it cost no login
 
 
 Request = Campaign | Renew | Release
 
-# --- the store answers
+# --- and is answered; `sent_at` is when it was worked out what to write, on the site's own clock
 
 
 class Granted(NamedTuple):
     epoch: int
+    sent_at: int
     logins_left: int | None = None  # in the login budget, after this one; None: there is no budget
 
 
@@ -74,12 +74,12 @@ Obstacle = Literal[
     "reserved",  # the lock is handed over to another site
     "preferred",  # a more preferred site stands ready
     "suspended",  # the store may have lost its memory, and a lease with it
-    "in doubt",  # the last lease may not be over: the store's clock may have been set forward
     "ineligible",  # this site itself does not want to
     "drained",  # an operator does not want this site to lead
     "on hold",  # an operator wants no moves
     "damped",  # this site lost its lead repeatedly, and another stands ready
     "budget",  # the login budget is spent
+    "twin",  # another process runs as this site
 ]
 
 
@@ -87,14 +87,18 @@ class Refused(NamedTuple):
     why: Obstacle
     wait_ms: int | None  # when this obstacle will be gone by itself; None: not by waiting
     epoch: int  # the last that was granted
-    by: str = ""  # the site that stands in the way
+    by: str = ""  # the site that stands in the way; of a twin, its owner
+    notice: str = ""  # what does not fit together, for the operator
 
 
 class Renewed(NamedTuple):
+    sent_at: int
+    extends: bool = True  # False: the store has forgotten, and not all have shown up: the old deadline holds
     yield_to: str = ""  # a site that is to be handed the lead: preferred and due, or an operator's choice
     yield_in_ms: int | None = None  # when a preferred one will be due, as things stand
     why: str = ""  # an operator's act: with `yield_to`, or without, when this site is to give up the lead all the same
     logins_left: int | None = None
+    notice: str = ""
 
 
 class Lost(NamedTuple):
@@ -115,7 +119,7 @@ Reply = Granted | Refused | Renewed | Lost | Released
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One atomic act of an operator on the store, journaled with who and why.
+    """One atomic act of an operator, journaled with who and why.
 
     switch   `site` is to lead, and to keep the lead from preferred sites until it loses it
     hold     only the site that leads now is granted the lock, for `for_ms` or until unhold; a switch is obeyed
@@ -161,9 +165,15 @@ class Failed(NamedTuple):
     why: str
 
 
+class Changed(NamedTuple):
+    """The record did. A hint only: it may get lost, or come twice."""
+
+    due_ms: int | None = 0  # when a request would achieve something, as things stand; None: not by waiting
+
+
 @dataclass(frozen=True, slots=True)
-class Changed:
-    """Another site, or an operator, did something that may concern us. A hint only: it may get lost, or come twice."""
+class Serves:
+    """The workload is ready, or has ceased to be: to be told at once."""
 
 
 class LoggedIn(NamedTuple):
@@ -188,7 +198,7 @@ class Stop(NamedTuple):
     why: str = "stopped"
 
 
-Event = Tick | Answered | Failed | Changed | LoggedIn | WorkloadEnded | WorkloadStopped | Stop
+Event = Tick | Answered | Failed | Changed | Serves | LoggedIn | WorkloadEnded | WorkloadStopped | Stop
 
 # --- actions: what is to be done at a site
 

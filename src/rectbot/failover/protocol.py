@@ -1,6 +1,6 @@
 """The failover protocol of one site: a pure function of (state, event, now).
 
-No clock, no socket, no Redis, so that the simulator runs the very code that runs in production. `now` and all times are
+No clock, no socket, no store, so that the simulator runs the very code that runs in production. `now` and all times are
 milliseconds of CLOCK_BOOTTIME. After each step the caller performs the actions in order and wakes the protocol up, with
 a `Tick`, at `wake_at(state)` at the latest. A step works on a copy of the state; what it calls changes that copy.
 
@@ -18,10 +18,10 @@ The roles of a site, and what moves it from one to the next:
                 -> CANDIDATE, or FOLLOWER after the workload failed, or GONE when this site is to stop
     GONE        Nothing happens any more.
 
-Why there is never a second session: the store grants a lock only when no other is in force, and forgets one only after
-its TTL. The workload runs from the answer to a grant until `deadline`, which lies one TTL (less 2 % for the clocks'
-rates) after the moment *before* the last successful request was *sent*, hence before the store's lock can end. Every
-step begins with that deadline. Only the answer to the one request in flight counts; any other is too late.
+Why there is never a second session: rules.py says it. This module's part is the deadline. The workload runs from the
+answer to a grant until `deadline`, which lies one TTL (less 2 % for the clocks' rates, and 20 ms) after the moment at
+which the last request that got through was worked out. Every step begins with that deadline. Only the answer to the one
+request in flight counts; any other is too late.
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ from rectbot.failover.messages import (
     Reply,
     Request,
     Send,
+    Serves,
     Start,
     Stop,
     StopWorkload,
@@ -68,12 +69,12 @@ _WAITS: dict[Obstacle, str] = {
     "reserved": "the lead is handed over to {by}",
     "preferred": "{by} goes first",
     "suspended": "the store may have lost its memory, and a lease with it",
-    "in doubt": "by this site's own clock the last lease may not be over",
     "ineligible": "it does not want to lead",
     "drained": "an operator does not want this site to lead",
     "on hold": "an operator wants no moves: only {by} may lead",
     "damped": "it lost the lead repeatedly, and {by} stands ready",
     "budget": "too many logins in 24 h",
+    "twin": "another process runs, or ran just now, as this site",
 }
 _NEVER = 1 << 60
 _FINISH_MS = 2_000  # a site that stops tries this long to say so to the store
@@ -94,7 +95,9 @@ class State:
     requests: int = 0  # sent so far; numbers them
     pending: Send | None = None  # the request in flight
     sent_at: int = 0  # when it was sent
-    again: bool = False  # something changed while a request was in flight: its answer may be out of date
+    again: bool = False  # something is to be told, but a request was in flight
+    used: bool = False  # a workload was started under the lease
+    notice: str = ""  # what does not fit together
     why: str = ""  # it drains, or was refused
     ending: Ending = "released"  # why it drains, in one word
     logins: Logins = NO_LOGINS
@@ -111,7 +114,8 @@ class State:
         twin.role, twin.epoch, twin.running, twin.deadline = self.role, self.epoch, self.running, self.deadline
         twin.held_until, twin.leads_since, twin.next_at = self.held_until, self.leads_since, self.next_at
         twin.requests, twin.pending, twin.sent_at = self.requests, self.pending, self.sent_at
-        twin.again, twin.why, twin.ending = self.again, self.why, self.ending
+        twin.again, twin.used, twin.notice, twin.why = self.again, self.used, self.notice, self.why
+        twin.ending = self.ending
         twin.logins, twin.hand_to = self.logins, self.hand_to
         twin.failures, twin.sit_out_until, twin.release_by = self.failures, self.sit_out_until, self.release_by
         twin.stopping, twin.error = self.stopping, self.error
@@ -164,13 +168,14 @@ def _on_event(config: FailoverConfig, state: State, event: Event, now: int) -> A
     match event:
         case Answered() | Failed():
             return _on_outcome(config, state, event, now)
-        case Changed() if state.role in ("candidate", "leader"):
-            if state.pending:
-                state.again = True
-            else:
-                state.next_at = now
+        case Changed(due_ms=due) if state.role in ("candidate", "leader") and due is not None:
+            state.next_at = min(state.next_at, now + due)
+        case Serves() if state.role == "leader":
+            _tell(state, now)
         case LoggedIn(logins=new) if state.running:
-            state.logins = Logins(state.logins.count + new.count, new.left)
+            state.logins = Logins(state.logins.count + new.count, new.left, state.logins.told)
+            if state.role == "leader":
+                _tell(state, now)
         case WorkloadEnded(reason=reason, fatal=fatal) if state.role == "leader":
             return _on_workload_ended(config, state, reason, fatal, now)
         case WorkloadStopped() if state.running:
@@ -180,6 +185,12 @@ def _on_event(config: FailoverConfig, state: State, event: Event, now: int) -> A
             state.stopping = True
             return _on_stop(config, state, why, now)
     return ()
+
+
+def _tell(state: State, now: int) -> None:
+    """The next request is due at once."""
+    state.again = state.pending is not None
+    state.next_at = now
 
 
 def _on_outcome(config: FailoverConfig, state: State, outcome: Answered | Failed, now: int) -> Actions:
@@ -193,8 +204,9 @@ def _on_outcome(config: FailoverConfig, state: State, outcome: Answered | Failed
 
 
 def _on_reply(config: FailoverConfig, state: State, pending: Send, reply: Reply, now: int) -> Actions:
-    if state.logins.left is not None and state.logins == pending.request.logins:
-        state.logins = Logins(state.logins.count)  # what the service allowed then is told, and gets old
+    told = pending.request.logins
+    left = None if state.logins == told else state.logins.left  # what the service allowed then is told, and gets old
+    state.logins = Logins(state.logins.count, left, told.count)
     match reply:
         case Granted():
             return _on_granted(config, state, reply, now)
@@ -206,12 +218,13 @@ def _on_reply(config: FailoverConfig, state: State, pending: Send, reply: Reply,
             state.held_until = 0
             return _drain(config, state, f"lost the lock to {holder or 'nobody'}", now)
         case Released() if state.role == "draining":
-            return _rest(state, now)
+            return _rest(config, state, now)
     raise AssertionError(f"{reply} is no answer to {pending.request} of a {state.role}")
 
 
 def _on_granted(config: FailoverConfig, state: State, grant: Granted, now: int) -> Actions:
-    deadline = state.sent_at + config.lease_ms
+    deadline = grant.sent_at + config.lease_ms
+    state.used = False
     state.epoch, state.held_until = grant.epoch, now + config.lock_ttl_ms
     state.again = False
     if state.role == "draining":  # told to stop while it was asking
@@ -219,8 +232,8 @@ def _on_granted(config: FailoverConfig, state: State, grant: Granted, now: int) 
         return ()
     if now >= drain_at(config, deadline):
         return _drain(config, state, "the grant took too long to arrive", now)
-    state.role, state.running, state.deadline = "leader", True, deadline
-    state.leads_since, state.next_at, state.why = now, state.sent_at + config.renew_interval_ms, ""
+    state.role, state.running, state.deadline, state.used = "leader", True, deadline, True
+    state.leads_since, state.next_at, state.why = now, grant.sent_at + config.renew_interval_ms, ""
     return Note(f"leads with epoch {grant.epoch}"), Start(grant.epoch, deadline, grant.logins_left)
 
 
@@ -231,11 +244,22 @@ def _on_refused(config: FailoverConfig, state: State, reply: Refused, now: int) 
         return ()
     state.epoch = max(state.epoch, reply.epoch)
     _ask_again(config, state, reply.wait_ms, now)
+    if reply.why == "held" and state.next_at == state.sent_at + config.renew_interval_ms:
+        state.next_at += config.renew_interval_ms  # sooner, right after the leader has renewed: see Scribe.due()
+    notes = _notice(state, reply.notice)
     why = f"{reply.why} by {reply.by}" if reply.by else reply.why
     if why == state.why:
-        return ()
+        return notes
     state.why = why
-    return (_waits(reply),)
+    return (*notes, _waits(reply))
+
+
+def _notice(state: State, text: str) -> Actions:
+    """Says once what does not fit together, and when it does again."""
+    if text == state.notice:
+        return ()
+    state.notice = text
+    return (Note(text or "what did not fit together does now", True),)
 
 
 def _ask_again(config: FailoverConfig, state: State, wait_ms: int | None, now: int) -> None:
@@ -254,7 +278,9 @@ def _waits(reply: Refused) -> Note:
 
 
 def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, pending: Send, now: int) -> Actions:
-    state.deadline = state.sent_at + config.lease_ms
+    assert state.deadline is not None
+    if reply.extends:
+        state.deadline = max(state.deadline, reply.sent_at + config.lease_ms)
     state.held_until = now + config.lock_ttl_ms
     state.why = ""
     if now - state.leads_since >= config.sit_out_max_ms:
@@ -262,16 +288,16 @@ def _on_renewed(config: FailoverConfig, state: State, reply: Renewed, pending: S
     _ask_again(config, state, reply.yield_in_ms, now)
     since_asked = state.logins.count - pending.request.logins.count  # the answer cannot have counted these
     left = None if reply.logins_left is None else reply.logins_left - since_asked
-    extend = Extend(state.deadline, left)
+    extend = (Extend(state.deadline, left), *_notice(state, reply.notice))
     if not reply.yield_to and not reply.why:
-        return (extend,)
+        return extend
     why = ": ".join(filter(None, (f"hands over to {reply.yield_to}" if reply.yield_to else "gives up", reply.why)))
     state.hand_to = reply.yield_to
-    return extend, *_drain(config, state, why, now, "handed-over" if reply.yield_to else "released")
+    return extend + _drain(config, state, why, now, "handed-over" if reply.yield_to else "released")
 
 
 def _on_failure(config: FailoverConfig, state: State, why: str, now: int) -> Actions:
-    """Asks again soon. The store sorts out what the request may have done all the same: it knows us by our `owner`."""
+    """Asks again soon. What the request may have done all the same, the scribe will see in the record."""
     state.next_at, state.again = now + config.retry_ms, False
     if state.role == "leader" and state.deadline is not None:
         left = state.deadline - now
@@ -309,7 +335,7 @@ def _on_time(config: FailoverConfig, state: State, now: int) -> Actions:
     if state.role == "follower" and now >= state.sit_out_until:
         state.role, state.next_at = "candidate", now
     if _may_release(state) and now >= state.release_by:
-        actions += _rest(state, now)
+        actions += _rest(config, state, now)
     if _may_send(state) and now >= state.next_at:
         actions += (_send(config, state, now),)
     return actions
@@ -325,11 +351,11 @@ def _may_send(state: State) -> bool:
 
 
 def _send(config: FailoverConfig, state: State, now: int) -> Send:
-    give_up_at = now + config.renew_interval_ms
+    give_up_at = now + 2 * config.patience_ms
     request: Request
     if state.role == "leader" and state.deadline is not None:
         request = Renew(state.epoch, state.logins)
-        give_up_at = min(give_up_at, drain_at(config, state.deadline))
+        give_up_at = drain_at(config, state.deadline)
     elif state.role == "draining":
         request = Release(
             state.epoch,
@@ -339,6 +365,7 @@ def _send(config: FailoverConfig, state: State, now: int) -> Send:
             leaving=state.stopping,
             ending=state.ending,
             logins=state.logins,
+            unused=not state.used,
         )
         give_up_at = min(give_up_at, state.release_by)
     else:
@@ -366,10 +393,11 @@ def _begin_release(state: State, now: int) -> None:
     state.release_by = now + _FINISH_MS if state.stopping else state.held_until
 
 
-def _rest(state: State, now: int) -> Actions:
+def _rest(config: FailoverConfig, state: State, now: int) -> Actions:
     """The lead is over and done with."""
-    state.held_until, state.hand_to, state.why = 0, "", ""
-    state.pending, state.next_at = None, now
+    handed_over, state.held_until, state.hand_to, state.why = bool(state.hand_to), 0, "", ""
+    state.pending = None
+    state.next_at = now + config.renew_interval_ms if handed_over else now  # it must not get in its heir's way
     if state.stopping:
         state.role = "gone"
         return (Finish(state.error),)

@@ -136,7 +136,7 @@ class _Driver:
         self._spawn(self._await_stop(stop))
         if self._guardian is not None:
             self._spawn(self._keep(self._guardian))
-        self._spawn(self._store.listen(lambda: self._feed(messages.Changed())))
+        self._spawn(self._store.listen(self._look_again))
         self._feed(messages.Tick())
         await self._finished
 
@@ -203,6 +203,16 @@ class _Driver:
         else:
             self._reached_store = True
             self._feed(messages.Answered(action.id, reply))
+            self._look_again()
+
+    def _look_again(self) -> None:
+        """The record has changed, or we know more of it: something may be due sooner than the next heartbeat."""
+        state = self._state
+        if state.pending is not None or state.role not in ("candidate", "leader"):
+            return
+        due = self._store.due(leads=state.role == "leader")
+        if due is not None and boottime_ms() + due < state.next_at:
+            self._feed(messages.Changed(due))
 
     def _start(self, action: messages.Start) -> None:
         self._guard(action.deadline)
@@ -255,6 +265,7 @@ class _Driver:
 
     def _on_started(self) -> None:
         self._started = True
+        self._feed(messages.Serves())
 
     def _on_stopped(self) -> None:
         self._started = False

@@ -1,68 +1,31 @@
-"""The lease store: what the protocol's requests are sent to, and its Redis implementation.
-
-Each request is one Lua script, so one atomic act and one round trip. Redis's own clock alone judges what is fresh and
-what has expired. A request that arrives after its sender has given it up has no effect: it carries the store's time
-until which it holds, which is reckoned from the store's time in earlier answers.
-"""
+"""The lease store of one process: requests, commands and views of the record, over any register."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
 
-from rectbot.errors import ConfigError, RectbotError
+from rectbot.failover import rules
 from rectbot.failover.clock import boottime_ms
-from rectbot.failover.codec import decode, decode_event, decode_outcome, decode_snapshot, encode, encode_command
+from rectbot.failover.codec import decode, decode_event, encode, encode_event
+from rectbot.failover.commands import obey
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.endpoint import Endpoint, parse_url
 from rectbot.failover.events import Event, Snapshot
-from rectbot.failover.link import Link, RoundTrips, Script
 from rectbot.failover.messages import Command, Outcome, Renew, Reply, Request
-from rectbot.failover.resp import Connection, Disconnected, ServerError
+from rectbot.failover.record import Draft, Record, Seen
+from rectbot.failover.rules import Forgetful, View
+from rectbot.failover.scribe import Scribe
+from rectbot.failover.snapshot import snapshot
+from rectbot.failover.stores.base import Entry, Register, StoreUnavailable, Version
+from rectbot.failover.trips import RoundTrips
 
-_log = logging.getLogger(__name__)
-_OPERATOR_TIMEOUT = 5.0
+__all__ = ["LeaseStore", "StoreUnavailable", "open_store"]
 
-
-class StoreUnavailable(RectbotError):  # noqa: N818 (a state, named in the public API)
-    """The store did not answer, or not in time, or with an error. The request may have taken effect all the same."""
-
-
-class LeaseStore(Protocol):
-    """Grants, prolongs and takes back the one lock, each atomically."""
-
-    serving: bool | None  # what the next heartbeat says of the workload; None: it does not run
-
-    async def request(self, request: Request, give_up_at: int) -> Reply:
-        """Answers before `give_up_at` (of `boottime_ms()`), or raises StoreUnavailable.
-
-        Raises ConfigError when the store refuses us for good (wrong password).
-        """
-
-    async def listen(self, changed: Callable[[], None]) -> None:
-        """Calls `changed` whenever another site did something that may concern this one. Never returns, never fails."""
-
-    async def command(self, command: Command) -> Outcome:
-        """An operator's act. Raises StoreUnavailable or ConfigError."""
-
-    async def close(self) -> None:
-        """Ends all connections."""
-
-    async def snapshot(self) -> Snapshot:
-        """The state at one moment. Raises StoreUnavailable or ConfigError."""
-
-    async def events(self, count: int = 100) -> list[Event]:
-        """The last `count` events, newest last. Raises StoreUnavailable or ConfigError."""
-
-    async def initialise(self) -> bool:
-        """Tells a server that it has lost nothing, so that the first grant need not wait for one TTL.
-
-        Call it only when you know: the data directory is brand new, or is as a clean shutdown left it.
-        Does nothing, and returns False, once any site has spoken to this server process.
-        """
+_OPERATOR_PATIENCE_MS = 5_000
+_HURRY_MS = 10_000  # before something is due, a register that polls polls faster
 
 
 def open_store(
@@ -76,139 +39,184 @@ def open_store(
     db: int = 0,
     tls: bool = False,
     cacert: Path | None = None,
-) -> RedisLeaseStore:
-    """A store at `url`, or else at `host` and `port`; nothing is connected yet. Raises ConfigError for a wrong URL."""
+) -> LeaseStore:
+    """The store in the Redis at `url`, or else at `host` and `port`; nothing is connected yet.
+
+    Raises ConfigError for a wrong URL.
+    """
+    from rectbot.failover.stores.redis import RedisRegister  # noqa: PLC0415 (what another store does not need)
+
     if url is not None:
-        return RedisLeaseStore(parse_url(url, cacert), config)
+        return LeaseStore(RedisRegister(parse_url(url, cacert), config), config)
     endpoint = Endpoint(host, port, username=username, password=password, db=db, tls=tls, cacert=cacert)
-    return RedisLeaseStore(endpoint, config)
+    return LeaseStore(RedisRegister(endpoint, config), config)
 
 
-class RedisLeaseStore:
-    """The lease store in Redis 7 or Valkey. See LeaseStore."""
+class LeaseStore:
+    """What a site, an operator and whoever looks on ask of the record."""
 
-    def __init__(self, endpoint: Endpoint, config: FailoverConfig) -> None:
-        self.endpoint = endpoint
+    def __init__(self, register: Register, config: FailoverConfig) -> None:
+        self.register = register
         self._config = config
-        self.serving: bool | None = None
-        self._link = Link(endpoint)
-        self._renewals = RoundTrips()
-        self._scripts: dict[str, Script] = {}
-        self._keys = [config.lock_key, config.epoch_key, config.reserved_key]
-        self._keys += [config.events_key, config.operator_key, config.counts_key]
-        self._keys += map(config.heartbeat_key, config.priority)
-        self._fields = {
-            "site": config.site,
-            "owner": config.owner,
-            "place": config.priority.index(config.site) + 1 if config.site else 0,
-            "ttl": config.lock_ttl_ms,
-            "beat_ttl": round(config.hb_ttl_sec * 1000),
-            "failback": config.failback_ms,
-            "reserve": config.reserve_ms,
-            "damping": config.damping_ms,
-            "damping_max": config.damping_max_ms,
-            "login_burst": config.login_burst,
-            "login_ms": config.login_ms,
-            "channel": config.channel,
-        }
+        self._scribe = Scribe(config)
+        self._turn = asyncio.Lock()
+        self._wanted: Request | None = None
+        self._trips = RoundTrips()
+
+    @property
+    def serving(self) -> bool | None:
+        """What the next heartbeat says of the workload; None: it does not run."""
+        return self._scribe.serving
+
+    @serving.setter
+    def serving(self, serving: bool | None) -> None:
+        self._scribe.serving = serving
+
+    # --- a site's
 
     async def request(self, request: Request, give_up_at: int) -> Reply:
-        name, fields = encode(request)
-        if not isinstance(request, Renew):
-            return decode(await self._run(name, fields | self._report(), give_up_at))
-        sent_at = boottime_ms()
+        """Answers before `give_up_at` (of `boottime_ms()`), or raises StoreUnavailable. A newer request ends this one.
+
+        Raises ConfigError when the store refuses us for good (wrong password).
+        """
+        self._wanted, began = request, boottime_ms()
         try:
-            answer = await self._run(name, fields | self._report(), give_up_at)
-        except StoreUnavailable:
-            self._renewals.failed()
+            async with self._turn:
+                reply = await self._answer(request, give_up_at)
+        except BaseException:
+            self._scribe.failed()
+            if isinstance(request, Renew):
+                self._trips.failed()
             raise
-        self._renewals.took(boottime_ms() - sent_at)
-        return decode(answer)
+        if isinstance(request, Renew):
+            self._trips.took(boottime_ms() - began)
+        return reply
 
-    def _report(self) -> dict[str, Any]:
-        report = {"renewals": self._renewals.as_dict()}
-        return {"report": report if self.serving is None else report | {"serving": self.serving}}
+    async def _answer(self, request: Request, give_up_at: int) -> Reply:
+        while self._wanted is request:
+            now = boottime_ms()
+            if now >= give_up_at:
+                break
+            self._scribe.trips = self._trips.as_dict()
+            made = self._scribe.propose(request, now, _wall())
+            limit = min(now + self._config.patience_ms, give_up_at)
+            if made is None:
+                mark = self._scribe.mark
+                self._scribe.has_read(self._seen(await self.register.read(limit)), mark, boottime_ms())
+            elif not isinstance(made, Draft):
+                return made
+            elif (reply := await self._swap(made, limit)) is not None:
+                return reply
+        raise StoreUnavailable(f"{self.register.where} did not answer within the time that was left")
 
-    async def command(self, command: Command) -> Outcome:
-        fields = encode_command(command, self._config.priority, 2 * self._config.lock_ttl_ms)
-        return decode_outcome(await self._run("command", fields, _operator_patience()))
-
-    async def initialise(self) -> bool:
-        answer = await self._run("initialise", {}, _operator_patience())
-        return bool(answer["status"] == "initialised")
-
-    async def snapshot(self) -> Snapshot:
-        fields = {"sites": list(self._config.priority)}
-        return decode_snapshot(await self._run("snapshot", fields, _operator_patience()))
-
-    async def events(self, count: int = 100) -> list[Event]:
-        async def read() -> Any:
-            return await self._link.call("XREVRANGE", self._config.events_key, "+", "-", "COUNT", count)
-
-        return [decode_event(entry) for entry in reversed(await self._patiently(read, _OPERATOR_TIMEOUT))]
+    async def _swap(self, draft: Draft, give_up_at: int) -> Reply | None:
+        seen, text = draft.seen, encode(draft.record)
+        before = Version(seen.token, seen.raw, seen.server)
+        version = await self.register.swap(before, text, _outbox(draft.record), give_up_at)
+        if version.record == text:
+            found = Seen(version.token, version.server, draft.record, raw=text)
+        else:
+            found = self._seen(version)
+        return self._scribe.settle(draft, found, boottime_ms())
 
     async def listen(self, changed: Callable[[], None]) -> None:
-        pause = self._config.retry_ms / 1000
-        while True:
-            connection = None
-            try:
-                async with asyncio.timeout(self._config.renew_interval_ms / 1000):
-                    connection = await self._link.connect()
-                    await connection.call("SUBSCRIBE", self._config.channel)
-                changed()  # something may have been announced before we listened
-                await self._hear(connection, changed)
-            except (Disconnected, ServerError, ConfigError, TimeoutError) as error:
-                _log.debug("announcements: %s; the heartbeats do without", error or "no answer")
-                await asyncio.sleep(pause)
-            finally:
-                if connection is not None:
-                    connection.abort()
+        """Calls `changed` whenever the record may have changed: see due(). Never returns, never fails."""
 
-    async def _hear(self, connection: Connection, changed: Callable[[], None]) -> None:
-        """Passes announcements of other sites on; a PING when it was silent for long finds out a dead connection."""
-        own = self._config.site.encode()
-        silence = self._config.renew_interval_ms / 1000
-        while True:
-            read = asyncio.ensure_future(connection.receive())
-            try:
-                done, _ = await asyncio.wait({read}, timeout=silence)
-                if not done:
-                    connection.send("PING")
-                    done, _ = await asyncio.wait({read}, timeout=silence)  # wait_for() of 3.11 can swallow a cancel
-                if not done:
-                    raise TimeoutError
-                message = read.result()
-            finally:
-                read.cancel()
-            if message[0] == b"message" and message[2] != own:
-                changed()
+        def overhear(version: Version | None) -> None:
+            self._scribe.overhear(self._seen(version) if version is not None else None, boottime_ms())
+            changed()
+
+        await self.register.watch(overhear)
+
+    def due(self, *, leads: bool) -> int | None:
+        """In how many milliseconds a request would achieve something, as things stand; None: not by waiting."""
+        due = self._scribe.due(leads, boottime_ms())
+        self.register.hurry = due is not None and due < _HURRY_MS
+        return due
 
     async def close(self) -> None:
-        self._link.abort()
+        """Ends all connections."""
+        await self.register.close()
 
-    async def _run(self, name: str, fields: dict[str, Any], give_up_at: int) -> dict[str, Any]:
-        script = self._script("common", name)
+    # --- an operator's, and whoever looks on
 
-        async def run() -> dict[str, Any]:
-            return await self._link.run(script, self._keys, self._fields | fields, give_up_at)
+    async def command(self, command: Command) -> Outcome:
+        """An operator's act. Raises StoreUnavailable or ConfigError."""
+        give_up_at = boottime_ms() + _OPERATOR_PATIENCE_MS
+        version = await self.register.read(give_up_at)
+        while True:
+            seen = self._seen(version)
+            view = self._view(seen.record)
+            record = seen.record or rules.suspend(
+                self._config, None, view, Forgetful(seen.server, seen.flaw or "no memory", self._config.lock_ttl_ms)
+            )
+            made, outcome = obey(self._config, record, command, view, _age(version, record))
+            if made is None:
+                return outcome
+            mine = encode(made)
+            version = await self.register.swap(version, mine, _outbox(made), give_up_at)
+            if version.record == mine:
+                return outcome
 
-        answer: dict[str, Any] = await self._patiently(run, (give_up_at - boottime_ms()) / 1000)
-        return answer
+    async def initialise(self) -> bool:
+        """Tells a server that it has lost nothing, so that the first grant need not wait for one TTL.
 
-    async def _patiently(self, act: Callable[[], Any], seconds: float) -> Any:
+        Call it only when you know: the data directory is brand new, or is as a clean shutdown left it.
+        Does nothing, and returns False, once any site has spoken to this server process.
+        """
+        give_up_at = boottime_ms() + _OPERATOR_PATIENCE_MS
+        version = await self.register.read(give_up_at)
+        seen = self._seen(version)
+        if seen.flaw or (seen.record is not None and seen.record.server in ("", seen.server)):
+            return False
+        made = rules.initialise(self._config, seen.record, self._view(seen.record), seen.server)
+        mine = encode(made)
+        return (await self.register.swap(version, mine, _outbox(made), give_up_at)).record == mine
+
+    async def snapshot(self) -> Snapshot:
+        """The state at one moment. Raises StoreUnavailable or ConfigError."""
+        version = await self.register.read(boottime_ms() + _OPERATOR_PATIENCE_MS)
+        seen = self._seen(version)
+        record = seen.record
+        forgot = record is not None and record.server != seen.server
+        return snapshot(self._config, record, _age(version, record) if record else 0, suspended=forgot)
+
+    async def events(self, count: int = 100) -> list[Event]:
+        """The last `count` events, newest last. Raises StoreUnavailable or ConfigError."""
+        version = await self.register.read(boottime_ms() + _OPERATOR_PATIENCE_MS)
+        entries = {entry.number: entry for entry in await self.register.journal(count)}
+        record = self._seen(version).record
+        for entry in _outbox(record) if record else []:
+            entries.setdefault(entry.number, entry)  # its writer died before it journaled it
+        events = [decode_event(entries[number]) for number in sorted(entries)]
+        return [event for event in events if event is not None][-count:]
+
+    # --- between records and bytes
+
+    def _seen(self, version: Version) -> Seen:
+        known = self._scribe.known
+        if known is not None and known.token == version.token and known.server == version.server:
+            return known
+        token, text, server, _ = version
+        if text is None:
+            return Seen(token, server, None)
         try:
-            async with asyncio.timeout(max(seconds, 0)):
-                return await act()
-        except TimeoutError:
-            raise StoreUnavailable(f"Redis at {self.endpoint} did not answer within {max(seconds, 0):.1f} s") from None
-        except (Disconnected, ServerError) as error:
-            raise StoreUnavailable(str(error)) from None
+            return Seen(token, server, decode(text), raw=text)
+        except ValueError as error:
+            return Seen(token, server, None, f"what is there is no record: {error}", text)
 
-    def _script(self, *names: str) -> Script:
-        if names[-1] not in self._scripts:
-            self._scripts[names[-1]] = Script(*names)
-        return self._scripts[names[-1]]
+    def _view(self, record: Record | None) -> View:
+        return View(boottime_ms(), record.t if record else 0, _wall(), self._scribe.number(), {})
 
 
-def _operator_patience() -> int:
-    return boottime_ms() + round(_OPERATOR_TIMEOUT * 1000)
+def _wall() -> int:
+    return time.time_ns() // 1_000_000
+
+
+def _age(version: Version, record: Record) -> int:
+    """How long ago the record was written: by the store's clock, or if that does not say, by the sites' and ours."""
+    return version.age_ms if version.age_ms is not None else max(0, _wall() - record.wall)
+
+
+def _outbox(record: Record) -> list[Entry]:
+    return [encode_event(event) for event in record.outbox]

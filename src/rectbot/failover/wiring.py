@@ -6,10 +6,10 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.endpoint import parse_url
+from rectbot.failover.endpoint import Endpoint, parse_url
 
 if TYPE_CHECKING:
-    from rectbot.failover.store import RedisLeaseStore
+    from rectbot.failover.store import LeaseStore
     from rectbot.settings import Settings
 
 _log = logging.getLogger(__name__)
@@ -56,19 +56,26 @@ def store_options(settings: Settings) -> dict[str, Any]:
     }
 
 
+def redis_endpoint(settings: Settings) -> Endpoint:
+    """Where the Redis is that the settings name. Raises ConfigError for a wrong REDIS_URL."""
+    given = store_options(settings)
+    url = given.pop("url")
+    return Endpoint(**given) if url is None else parse_url(url, given["cacert"])
+
+
 def check_url(settings: Settings) -> None:
     """Raises ConfigError for a wrong REDIS_URL, and imports nothing that speaks with Redis."""
     if settings.redis_url is not None:
         parse_url(settings.redis_url.get_secret_value())
 
 
-def open_store_from_settings(settings: Settings, config: FailoverConfig) -> RedisLeaseStore:
+def open_store_from_settings(settings: Settings, config: FailoverConfig) -> LeaseStore:
     """The Redis that the settings name; nothing is connected yet. Raises ConfigError for a wrong REDIS_URL."""
     from rectbot.failover.store import open_store  # noqa: PLC0415 (`rectbot failover run` hands that to its agent)
 
     return open_store(config, **store_options(settings))
 
 
-def open_observer(settings: Settings) -> RedisLeaseStore:
+def open_observer(settings: Settings) -> LeaseStore:
     """The store for one who only looks: status, hub. Raises ConfigError for a wrong REDIS_URL."""
     return open_store_from_settings(settings, failover_config(settings, observer=True))

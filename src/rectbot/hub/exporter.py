@@ -12,7 +12,7 @@ from prometheus_client.registry import Collector
 
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import MEANINGS, Snapshot
-from rectbot.failover.link import BUCKETS_MS
+from rectbot.failover.trips import BUCKETS_MS
 
 
 class _Collected(Collector):

@@ -16,7 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from rectbot import logline
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.events import Snapshot
-from rectbot.failover.store import RedisLeaseStore, StoreUnavailable
+from rectbot.failover.store import LeaseStore, StoreUnavailable
 from rectbot.failover.wiring import failover_config, open_observer
 from rectbot.hub import host
 from rectbot.hub.answers import Answer, Answers
@@ -34,7 +34,7 @@ _MOST_CONSOLE_BYTES = 256 * 2**20  # twice what it needs with all its pages open
 class Hub:
     """Reads the store for each request; it keeps no state that could grow old."""
 
-    def __init__(self, store: RedisLeaseStore, settings: Settings) -> None:
+    def __init__(self, store: LeaseStore, settings: Settings) -> None:
         self._store = store
         self._config = failover_config(settings, observer=True)
         self._push_proxy = host.push_proxy_address(settings)

@@ -27,8 +27,7 @@ _PRIORITY, _LOCK, _BEATS = "xserver,oci", "rectbot:leader", "rectbot:hb:"
 # What the failover's store asks for, itself and in its scripts; docs/redis.md has the same list, and a test watches it.
 COMMANDS = (
     *("eval", "evalsha", "script|load", "hello", "info", "ping", "select", "time", "publish", "subscribe"),
-    *("get", "set", "del", "exists", "pttl", "pexpire"),
-    *("hget", "hmget", "hgetall", "hexists", "hset", "hsetnx", "hdel", "hincrby"),
+    *("get", "set", "del", "exists", "type", "rename", "hget", "hgetall"),
     *("xadd", "xlen", "xrange", "xrevrange"),
 )
 # Only `doctor` needs it, which asks whether Redis keeps what it has answered.

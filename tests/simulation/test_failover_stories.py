@@ -1,0 +1,141 @@
+"""What adversarial testing found in earlier versions: each told as a story in the simulator."""
+
+from __future__ import annotations
+
+from rectbot.failover.config import FailoverConfig
+from rectbot.failover.rules import View, initialise
+
+from .dice import Dice
+from .site import Lives, Site
+from .world import Weather, World
+
+TTL = 1_000
+BASE = FailoverConfig(
+    site="a",
+    priority=("a", "b"),
+    lock_ttl_ms=TTL,
+    renew_interval_ms=333,
+    stop_timeout_ms=100,
+    hb_ttl_sec=3,
+    failback_delay_sec=0.3,
+    owner="nobody",
+).validate()
+
+
+class Story:
+    """Sites on a calm network, whose clocks do not differ."""
+
+    def __init__(self, *names: str, **changes: dict[str, object]) -> None:
+        self.world = World(Dice(1), Lives(BASE, dict(changes)), names)
+        self.world.judge.bent = True
+        self.world.weather = Weather(latency=2.0)
+        observer = self.world.lives.config_of("operator", 0)
+        self.world.server.put(initialise(observer, None, View(0, 0, 0, 0, {}), self.world.server.incarnation))
+        self.sites: dict[str, Site] = {site.name: site for site in self.world.sites}
+
+    def boot(self, *names: str) -> Story:
+        for name in names:
+            self.sites[name].boot()
+        return self.run(0.1)
+
+    def run(self, ttls: float) -> Story:
+        self.world.run(self.world.t + ttls * TTL)
+        return self
+
+    @property
+    def leads(self) -> list[str]:
+        return [site.name for site in self.world.sites if site.live]
+
+    @property
+    def starts(self) -> list[str]:
+        return [name for _, name in self.world.judge.starts]
+
+
+def test_crossed_priorities_elect_the_choice_of_who_started_last_and_are_said() -> None:
+    story = Story("a", "b", a={"priority": ("b", "a")}, b={"priority": ("a", "b")}).boot("a").boot("b").run(6)
+    assert story.leads == ["a"]
+    assert "FAILOVER_PRIORITY differs" in story.sites["a"].state.notice
+    assert story.sites["b"].state.notice == ""
+    story = Story("a", "b", b={"priority": ("b", "a")}).boot("a").boot("b").run(6)
+    assert story.leads == ["b"], "b started last, and says that b goes first"
+
+
+def test_a_second_process_of_a_site_stands_aside_and_both_say_so() -> None:
+    story = Story("a", "b", "a'").boot("a").boot("b").boot("a'").run(8)
+    assert (story.leads, story.starts) == (["a"], ["a"])
+    first, second = story.sites["a"], story.sites["a'"]
+    assert "another process runs as SITE_ID=a: a'1" in first.state.notice
+    assert "another process runs as SITE_ID=a: a1" in second.state.notice
+    assert second.state.why == "twin by a1"
+    for site in story.sites.values():
+        assert site.state.requests <= 8 * TTL / 333 + 12, "no storm"
+    first.crash("kill -9")
+    story.run(4)
+    assert story.leads == ["a'"], "then it is the site"
+    assert story.sites["b"].state.requests < 60
+
+
+def test_both_sites_twice_make_no_storm() -> None:
+    story = Story("a", "b", "a'", "b'").boot("a", "b").boot("a'", "b'").run(10)
+    assert story.leads == ["a"]
+    assert sum(site.state.requests for site in story.sites.values()) < 4 * (10 * TTL / 333 + 12)
+
+
+def test_a_crashed_process_is_replaced_at_once_and_is_no_twin() -> None:
+    story = Story("a", "b").boot("a", "b").run(1)
+    story.sites["b"].crash("kill -9")
+    story.boot("b").run(1.2)
+    assert story.sites["b"].state.why == "held by a"
+    assert story.sites["a"].state.notice == story.sites["b"].state.notice == ""
+
+
+def test_a_site_whose_answers_take_a_quarter_of_the_ttl_leads() -> None:
+    story = Story("a", "b").boot("b").run(1)
+    story.sites["a"].wire.lag = TTL / 4
+    story.boot("a").run(20)
+    assert (story.leads, story.starts) == (["a"], ["b", "a"])
+
+
+def test_nobody_hands_the_lead_to_a_site_that_does_not_hear_in_time() -> None:
+    for lag in (0.36, 0.4, 0.5, 0.9, 2.0):
+        story = Story("a", "b").boot("b").run(1)
+        story.sites["a"].wire.lag = lag * TTL
+        story.boot("a").run(20)
+        assert (story.leads, story.starts) == (["b"], ["b"]), lag
+        assert story.world.server.record is not None
+        assert story.world.server.record.owed_until <= BASE.login_ms * 1.01 + 25 * TTL, "no grant was paid for in vain"
+
+
+def test_a_preferred_standby_far_away_takes_over_with_one_login() -> None:
+    story = Story("a", "b").boot("b").run(0.5)
+    for latency in (60.0, 150.0):
+        story = Story("a", "b").boot("b")
+        story.world.lives.base.validate()
+        story.sites["a"].wire.lag = latency
+        story.boot("a").run(3)
+        story.sites["a"].crash("kill -9")
+        story.run(2)
+        assert story.leads == ["b"]
+        starts = len(story.starts)
+        story.boot("a").run(6)
+        assert story.leads == ["a"]
+        assert len(story.starts) == starts + 1
+
+
+def test_contradictory_ttls_are_said_by_both() -> None:
+    story = Story("a", "b", b={"lock_ttl_ms": 3 * TTL, "renew_interval_ms": TTL}).boot("a", "b").run(4)
+    assert "LOCK_TTL_MS differs" in story.sites["a"].state.notice
+    assert "LOCK_TTL_MS differs" in story.sites["b"].state.notice
+
+
+def test_a_reservation_or_a_hold_without_end_makes_no_storm() -> None:
+    story = Story("a", "b").boot("a", "b").run(1)
+    record = story.world.server.record
+    assert record is not None
+    made = record.copy()
+    made.reserved, made.reserved_until, made.lock = "c", 10**12, None
+    story.world.server.put(made)
+    story.sites["a"].crash("kill -9")
+    story.run(10)
+    assert story.leads == ["b"]
+    assert story.sites["b"].state.requests < 10 * TTL / 333 + 20
