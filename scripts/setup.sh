@@ -63,6 +63,8 @@ want nginx nginx-light
     missing="$missing libnginx-mod-stream"
 case $lock in *dev*)
     want chromium chromium  # the console's tests
+    want etcd etcd-server  # the lease store's
+    want etcdctl etcd-client
     # mypyc compiles the simulator: a compiler, what C programs include, and the headers of Debian's Python (of another
     # Python they are where that is).
     want gcc gcc

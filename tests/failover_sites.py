@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -116,7 +116,8 @@ class Site:
 
     name: str
     stage: Stage
-    link: Link
+    links: list[Link]  # its way to the store; to each of several members
+    store: dict[str, Any]  # what open_store() is given
     manners: str = "-"
     options: ChildOptions = field(default_factory=ChildOptions)
     command: list[str] | None = None
@@ -127,6 +128,10 @@ class Site:
     watchers_turn: asyncio.Lock = field(default_factory=asyncio.Lock)  # for who leaves the bot only one watcher
 
     @property
+    def link(self) -> Link:
+        return self.links[0]
+
+    @property
     def log(self) -> str:
         return (self.stage.folder / f"log-{self.name}").read_text()
 
@@ -134,9 +139,7 @@ class Site:
         given = {"lock_ttl_ms": TTL_MS, "hb_ttl_sec": 3, "failback_delay_sec": 0.3, "sit_out_ms": 300}
         config = FailoverConfig(site=self.name, priority=("a", "b"), **given | self.changes)
         bot = [sys.executable, "-I", "-S", str(SESSION), str(self.stage.folder), str(self.stage.gateway_port), TOKEN]
-        memory = plan(
-            config, {"port": self.link.port, "password": PASSWORD}, self.command or [*bot, self.manners], self.options
-        )
+        memory = plan(config, self.store, self.command or [*bot, self.manners], self.options)
         with (self.stage.folder / f"log-{self.name}").open("ab") as log:
             self.process = subprocess.Popen(
                 [*self.prefix, *agent_command(memory)],
@@ -192,7 +195,7 @@ class Stage:
     """Redis, Discord and two sites, all of one test."""
 
     folder: Path
-    redis: RedisServer
+    redis: Any  # the store's server: kill(), start(), signal()
     discord: Running
     a: Site = field(init=False)
     b: Site = field(init=False)
@@ -262,21 +265,41 @@ class Stage:
                 site.process.wait()
 
 
+Store = Callable[[list[Link]], dict[str, Any]]
+
+
 @asynccontextmanager
 async def open_stage(folder: Path) -> AsyncIterator[Stage]:
-    """A stage whose sites are not started yet. At its end the judges are heard, and nothing is left of it."""
+    """A stage around a Redis of its own, with sites that are not started yet.
+
+    At its end the judges are heard, and nothing is left of it.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    async with AsyncExitStack() as stack:
-        server = RedisServer(folder / "redis")
-        stack.callback(server.kill)
+    server = RedisServer(folder / "redis")
+    try:
         await asyncio.to_thread(server.start)
         observer = open_store(FailoverConfig(site="", lock_ttl_ms=TTL_MS), port=server.port, password=PASSWORD)
         await observer.initialise()
         await observer.close()
+        login: Store = lambda links: {"port": links[0].port, "password": PASSWORD}  # noqa: E731
+        async with stage_on(folder, server, [server.port], login) as stage:
+            yield stage
+    finally:
+        server.kill()
+
+
+@asynccontextmanager
+async def stage_on(folder: Path, server: Any, ports: list[int], store: Store) -> AsyncIterator[Stage]:
+    """A stage around a store that runs already, at these ports."""
+    async with AsyncExitStack() as stack:
         discord = await stack.enter_async_context(local_discord(TOKEN))
         discord.discord.logins.window_s = 0
         stage = Stage(folder, server, discord)
-        stage.a, stage.b = [Site(name, stage, await stack.enter_async_context(Link(server.port))) for name in "ab"]
+        sites = []
+        for name in "ab":
+            links = [await stack.enter_async_context(Link(port)) for port in ports]
+            sites.append(Site(name, stage, links, store(links)))
+        stage.a, stage.b = sites
         stack.callback(stage.sweep)
         try:
             yield stage

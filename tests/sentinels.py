@@ -72,6 +72,22 @@ class Group:
         )
         self.sentinels = [Server(folder, f"sentinel{i}", SENTINEL_PASSWORD, watch, sentinel=True) for i in range(3)]
 
+    def start(self) -> None:
+        for server in self.servers:
+            server.start()
+
+    def kill(self) -> None:
+        for server in self.servers:
+            server.kill()
+
+    def pause(self) -> None:
+        for server in self.servers:
+            server.signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        for server in self.servers:
+            server.signal(signal.SIGCONT)
+
     @property
     def servers(self) -> list[Server]:
         return [self.master, *self.replicas, *self.sentinels]
@@ -108,5 +124,4 @@ def redis_group(folder: Path) -> Iterator[Group]:
         _wait_for(group.watched)
         yield group
     finally:
-        for server in group.servers:
-            server.kill()
+        group.kill()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import signal
 import socket
 import subprocess
 import time
@@ -31,6 +33,17 @@ def free_port() -> int:
             return port
 
 
+def stop(pid: int) -> None:
+    """SIGSTOP, and waits until all threads stand still."""
+    os.kill(pid, signal.SIGSTOP)
+    while any(_state(task) != "T" for task in Path(f"/proc/{pid}/task").iterdir()):
+        time.sleep(0.001)
+
+
+def _state(task: Path) -> str:
+    return (task / "stat").read_text().rpartition(") ")[2][0]
+
+
 @dataclass
 class RedisServer:
     """A redis-server with a password, that can be killed, paused and started again on the same data."""
@@ -40,6 +53,7 @@ class RedisServer:
     password: str = PASSWORD
     persistent: bool = True
     host: str = "127.0.0.1"
+    program: str = "redis-server"
     more: str = ""  # further lines of redis.conf
     process: subprocess.Popen[bytes] | None = None
 
@@ -52,7 +66,7 @@ class RedisServer:
             f"appendonly {'yes' if self.persistent else 'no'}\nappendfsync always\nlogfile {self.log}\n"
             f"{self.more}"
         )
-        self.process = subprocess.Popen(["redis-server", str(config)])
+        self.process = subprocess.Popen([self.program, str(config)])
 
     def start(self) -> None:
         self.launch()
@@ -82,6 +96,13 @@ class RedisServer:
         assert self.process is not None
         self.process.send_signal(number)
 
+    def pause(self) -> None:
+        assert self.process is not None
+        stop(self.process.pid)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
     def kill(self) -> None:
         if self.process is not None:
             self.process.kill()
@@ -95,9 +116,14 @@ class RedisServer:
 
 @contextlib.contextmanager
 def redis_server(
-    folder: Path, *, persistent: bool = True, host: str = "127.0.0.1", more: str = ""
+    folder: Path,
+    *,
+    persistent: bool = True,
+    program: str = "redis-server",
+    host: str = "127.0.0.1",
+    more: str = "",
 ) -> Iterator[RedisServer]:
-    server = RedisServer(folder, persistent=persistent, host=host, more=more)
+    server = RedisServer(folder, persistent=persistent, program=program, host=host, more=more)
     server.start()
     try:
         yield server

@@ -61,6 +61,8 @@ class FailoverSettings(BaseSettings):
     redis_db: int = Field(default=0, ge=0)
     redis_tls: bool = False
     redis_cacert: Path | None = None
+    lease_url: SecretStr | None = None
+    lease_poll_sec: float = Field(default=5, ge=0.2, le=300)
     lock_ttl_ms: int = Field(default=DEFAULT_LOCK_TTL_MS, ge=1)
     renew_interval_ms: int | None = Field(default=None, ge=1)
     hb_ttl_sec: float = Field(default=90, gt=0)
@@ -121,6 +123,11 @@ class Settings(FailoverSettings):
     """The settings, one field for each environment variable of the same name in upper case."""
 
     model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+
+    # The bucket of LEASE_URL; not among the failover's, for a bot may use Amazon for other things
+    aws_access_key_id: str | None = None
+    aws_secret_access_key: SecretStr | None = None
+    aws_region: str | None = None
 
     # Discord
     discord_bot_token: SecretStr | None = None

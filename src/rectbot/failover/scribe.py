@@ -256,17 +256,18 @@ class Scribe:
         if record is None or not self._in_touch or self._forgot:
             return 0
         view = self._view(now, 0)
-        return self._due_for_leader(record, view) if leads else self._due_for_standby(record, view)
+        return self._leader_due(record, view) if leads else self._standby_due(record, view, now)
 
-    def _due_for_leader(self, record: Record, view: View) -> int | None:
-        mine = record.lock is not None and record.lock.owner == self._config.owner
-        if not mine or (self._short and view.absent_ms <= 0):
+    def _leader_due(self, record: Record, view: View) -> int | None:
+        lock = record.lock
+        if lock is None or lock.owner != self._config.owner or (self._short and view.absent_ms <= 0):
             return 0
         reply = whom_to_yield_to(self._config, record, view)
         return 0 if reply.yield_to or reply.why else reply.yield_in_ms
 
-    def _due_for_standby(self, record: Record, view: View) -> int | None:
-        config, beat = self._config, record.beats.get(self._config.site)
+    def _standby_due(self, record: Record, view: View, now: int) -> int | None:
+        config = self._config
+        beat = record.beats.get(config.site)
         if beat is None:
             return 0
         if beat.owner != config.owner and (wait := twin_wait_ms(beat) - view.twin_ms) > 0:
@@ -278,7 +279,7 @@ class Scribe:
             return obstacle.wait_ms
         # The leader has just renewed: that is the moment for a heartbeat. It will have heard of it, however late it
         # hears, before it renews again; and so its renewal meets the record that it knows.
-        return min(obstacle.wait_ms, max(0, self._wrote_at + config.renew_interval_ms // 2 - view.now))
+        return min(obstacle.wait_ms, max(0, self._wrote_at + config.renew_interval_ms // 2 - now))
 
     def time(self, now: int) -> int:
         """The record's, as far as we know."""

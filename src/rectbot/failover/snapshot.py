@@ -52,6 +52,7 @@ def _site(config: FailoverConfig, record: Record, site: str, t: int) -> Site:
         losses=losses_of(config, record, site, t),
         serving=beat.serving,
         renewals=_renewals(beat),
+        ttl_ms=beat.ttl,
     )
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from pathlib import Path
+from typing import Any
 
 from rectbot.failover import rules
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.codec import decode, decode_event, encode, encode_event
 from rectbot.failover.commands import obey
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.endpoint import Endpoint, parse_url
 from rectbot.failover.events import Event, Snapshot
 from rectbot.failover.messages import Command, Outcome, Renew, Reply, Request
 from rectbot.failover.record import Draft, Record, Seen
 from rectbot.failover.rules import Forgetful, View
 from rectbot.failover.scribe import Scribe
 from rectbot.failover.snapshot import snapshot
+from rectbot.failover.stores import open_register
 from rectbot.failover.stores.base import Entry, Register, StoreUnavailable, Version
 from rectbot.failover.trips import RoundTrips
 
@@ -28,28 +28,13 @@ _OPERATOR_PATIENCE_MS = 5_000
 _HURRY_MS = 10_000  # before something is due, a register that polls polls faster
 
 
-def open_store(
-    config: FailoverConfig,
-    *,
-    url: str | None = None,
-    host: str = "127.0.0.1",
-    port: int = 6379,
-    username: str = "",
-    password: str = "",
-    db: int = 0,
-    tls: bool = False,
-    cacert: Path | None = None,
-) -> LeaseStore:
-    """The store in the Redis at `url`, or else at `host` and `port`; nothing is connected yet.
+def open_store(config: FailoverConfig, *, url: str | None = None, **options: Any) -> LeaseStore:
+    """The store at `url`: redis://, rediss://, unix://, redis+sentinel://, s3://, gs://, az:// or etcd://.
 
-    Raises ConfigError for a wrong URL.
+    Without one, the Redis at `host` and `port`. Further options are the fields of an Endpoint (`username`, `password`,
+    `db`, `tls`, `cacert`), or those of open_register(). Nothing is connected yet. Raises ConfigError for a wrong URL.
     """
-    from rectbot.failover.stores.redis import RedisRegister  # noqa: PLC0415 (what another store does not need)
-
-    if url is not None:
-        return LeaseStore(RedisRegister(parse_url(url, cacert), config), config)
-    endpoint = Endpoint(host, port, username=username, password=password, db=db, tls=tls, cacert=cacert)
-    return LeaseStore(RedisRegister(endpoint, config), config)
+    return LeaseStore(open_register(config, url=url, **options), config)
 
 
 class LeaseStore:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from rectbot.errors import ConfigError
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.endpoint import Endpoint, parse_url
+from rectbot.failover.stores import redis_at
+from rectbot.failover.stores.urls import BUCKETS, ETCD, HOW, REDIS, parse_bucket, parse_etcd
 
 if TYPE_CHECKING:
+    from rectbot.failover.endpoint import Endpoint
     from rectbot.failover.store import LeaseStore
     from rectbot.settings import Settings
 
@@ -42,10 +46,45 @@ def failover_config(settings: Settings, *, observer: bool = False) -> FailoverCo
 
 
 def store_options(settings: Settings) -> dict[str, Any]:
-    """The arguments of open_store() for the Redis that the settings name. They hold the password."""
+    """The arguments of open_store() for the store that the settings name. They hold the secrets.
+
+    Raises ConfigError when the settings name two stores, or a wrong one.
+    """
+    url = _store_url(settings)
+    scheme = (url or "").partition("://")[0]
+    if scheme in BUCKETS:
+        options = {
+            "credentials": _credentials(settings),
+            "poll_ms": round(settings.lease_poll_sec * 1000),
+            "libraries": libraries(),
+        }
+        parse_bucket(str(url), {})
+    elif scheme in ETCD:
+        options = {}
+        parse_etcd(str(url))
+    else:
+        options = _redis_options(settings)
+        redis_at(url, **options)
+    return {"url": url, **options}
+
+
+def _store_url(settings: Settings) -> str | None:
+    """LEASE_URL or REDIS_URL; None where it is the Redis of REDIS_HOST."""
+    lease = settings.lease_url.get_secret_value() if settings.lease_url else None
+    redis = settings.redis_url.get_secret_value() if settings.redis_url else None
+    if lease is None:
+        return redis
+    scheme = lease.partition("://")[0]
+    if scheme not in (*BUCKETS, *ETCD, *REDIS):
+        raise ConfigError(HOW)
+    if redis is not None and redis != lease:
+        raise ConfigError("LEASE_URL and REDIS_URL name two stores, and a lease has only one: remove one of the two")
+    return lease
+
+
+def _redis_options(settings: Settings) -> dict[str, Any]:
     user, password = settings.redis_login
     return {
-        "url": settings.redis_url.get_secret_value() if settings.redis_url else None,
         "host": settings.redis_host,
         "port": settings.port("redis"),
         "username": user,
@@ -56,26 +95,46 @@ def store_options(settings: Settings) -> dict[str, Any]:
     }
 
 
-def redis_endpoint(settings: Settings) -> Endpoint:
-    """Where the Redis is that the settings name. Raises ConfigError for a wrong REDIS_URL."""
-    given = store_options(settings)
-    url = given.pop("url")
-    return Endpoint(**given) if url is None else parse_url(url, given["cacert"])
+def _credentials(settings: Settings) -> dict[str, str]:
+    """By the names that obstore has. What is not set it takes from the environment or the machine's role."""
+    secret = settings.aws_secret_access_key
+    given = {
+        "access_key_id": settings.aws_access_key_id,
+        "secret_access_key": secret.get_secret_value() if secret else "",
+        "region": settings.aws_region,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def libraries() -> str:
+    """The folder where obstore is; empty where it is not."""
+    from importlib.util import find_spec  # noqa: PLC0415
+
+    found = find_spec("obstore")
+    return str(Path(found.origin).parents[1]) if found and found.origin else ""
+
+
+def redis_endpoint(settings: Settings) -> Endpoint | None:
+    """Where the Redis is that the settings name; None if the lease is in another store. Raises ConfigError."""
+    options = store_options(settings)
+    url = options.pop("url")
+    if (url or "redis").partition("://")[0] not in REDIS:
+        return None
+    return redis_at(url, **options)
 
 
 def check_url(settings: Settings) -> None:
-    """Raises ConfigError for a wrong REDIS_URL, and imports nothing that speaks with Redis."""
-    if settings.redis_url is not None:
-        parse_url(settings.redis_url.get_secret_value())
+    """Raises ConfigError when the settings name a wrong store, and imports nothing that speaks with one."""
+    store_options(settings)
 
 
 def open_store_from_settings(settings: Settings, config: FailoverConfig) -> LeaseStore:
-    """The Redis that the settings name; nothing is connected yet. Raises ConfigError for a wrong REDIS_URL."""
+    """The store that the settings name; nothing is connected yet. Raises ConfigError for a wrong one."""
     from rectbot.failover.store import open_store  # noqa: PLC0415 (`rectbot failover run` hands that to its agent)
 
     return open_store(config, **store_options(settings))
 
 
 def open_observer(settings: Settings) -> LeaseStore:
-    """The store for one who only looks: status, hub. Raises ConfigError for a wrong REDIS_URL."""
+    """The store for one who only looks: status, hub. Raises ConfigError for a wrong one."""
     return open_store_from_settings(settings, failover_config(settings, observer=True))

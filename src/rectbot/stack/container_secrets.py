@@ -22,7 +22,9 @@ from rectbot.stack.layout import Layout, read_text, write_private
 BOT_SITE = "oci"  # as docker-compose.monitoring.yml has it
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o444
+_LEASE = ("LEASE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _HUB = (
+    *_LEASE,
     "REDIS_USER",
     "REDIS_PASSWORD",
     "PUSHGATEWAY_USER",
@@ -103,7 +105,8 @@ def _bot(env: dict[str, str]) -> dict[str, str]:
     passwords = parse_logins(env.get("REDIS_PASSWORDS", ""))
     user = BOT_SITE if BOT_SITE in passwords else env.get("REDIS_USER", "")
     password = passwords.get(user, env.get("REDIS_PASSWORD", ""))
-    return {"REDIS_USER": user, "REDIS_PASSWORD": password, "DISCORD_BOT_TOKEN": env.get("DISCORD_BOT_TOKEN", "")}
+    own = {"REDIS_USER": user, "REDIS_PASSWORD": password, "DISCORD_BOT_TOKEN": env.get("DISCORD_BOT_TOKEN", "")}
+    return own | {name: env[name] for name in _LEASE if env.get(name)}
 
 
 def _replace(layout: Layout, name: str, text: str) -> bool:

@@ -1,0 +1,224 @@
+"""Real servers of the lease stores beside Redis: an etcd cluster of three, an S3 server, an embedded Valkey."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from pathlib import Path
+
+from servers import free_port, stop
+
+BUCKET, ACCESS_KEY, SECRET_KEY = "lease", "test-key", "test-secret-key"
+_PATIENCE_S = 30.0
+
+
+def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], what: str, log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not ready():
+        assert process.poll() is None, f"{what} ended: {log.read_text()[-2_000:]}"
+        assert time.monotonic() < deadline, f"{what} did not answer in time: {log.read_text()[-2_000:]}"
+        time.sleep(0.02)
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+        return True
+    return False
+
+
+def _port_pair() -> int:
+    """A free port; the one above it by 10,000, where SeaweedFS's parts speak gRPC to each other, is free too."""
+    while True:
+        port = random.randrange(11_000, 22_000)
+        with contextlib.suppress(OSError), socket.socket() as low, socket.socket() as high:
+            low.bind(("127.0.0.1", port))
+            high.bind(("127.0.0.1", port + 10_000))
+            return port
+
+
+@dataclass
+class Process:
+    """One server's process, on data that stays."""
+
+    command: list[str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def pause(self) -> None:
+        assert self.process is not None
+        stop(self.process.pid)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
+@dataclass
+class Etcd:
+    """A cluster of three members on loopback."""
+
+    folder: Path
+    members: list[Process] = field(default_factory=list)
+    ports: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.ports = [free_port() for _ in range(3)]
+        peers = [free_port() for _ in range(3)]
+        cluster = ",".join(f"m{n}=http://127.0.0.1:{port}" for n, port in enumerate(peers))
+        for n, (port, peer) in enumerate(zip(self.ports, peers, strict=True)):
+            command = [
+                "etcd",
+                "--name",
+                f"m{n}",
+                "--data-dir",
+                str(self.folder / f"m{n}"),
+                "--initial-cluster",
+                cluster,
+            ]
+            for option, where in (
+                ("listen-client-urls", port),
+                ("advertise-client-urls", port),
+                ("listen-peer-urls", peer),
+                ("initial-advertise-peer-urls", peer),
+            ):
+                command += [f"--{option}", f"http://127.0.0.1:{where}"]
+            command += ["--heartbeat-interval", "50", "--election-timeout", "500"]
+            self.members.append(Process(command, self.folder / f"m{n}.log"))
+
+    @property
+    def hosts(self) -> str:
+        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+
+    def ctl(self, *words: str, user: str = "") -> subprocess.CompletedProcess[str]:
+        """What etcdctl of Debian says; it speaks gRPC, not the gateway that we use."""
+        login = ["--user", user] if user else []
+        return subprocess.run(
+            ["etcdctl", "--endpoints", self.hosts, *login, *words],
+            env=os.environ | {"ETCDCTL_API": "3"},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=30,
+        )
+
+    def start(self) -> None:
+        for member in self.members:
+            if member.process is None:
+                member.start()
+        first = self.members[0]
+        assert first.process is not None
+        _wait(lambda: self.ctl("endpoint", "health", "--cluster").returncode == 0, first.process, "etcd", first.log)
+
+    def kill(self) -> None:
+        for member in self.members:
+            member.kill()
+
+    def pause(self) -> None:
+        for member in self.members:
+            member.pause()
+
+    def resume(self) -> None:
+        for member in self.members:
+            member.resume()
+
+
+class S3:
+    """SeaweedFS, which speaks S3 with conditional writes; one bucket."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self.port, self._filer = _port_pair(), _port_pair()
+        identity = {
+            "name": "test",
+            "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
+            "actions": ["Admin", "Read", "Write", "List"],
+        }
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        (folder / "data").mkdir(exist_ok=True)
+        weed = str(Path(sys.executable).with_name("weed"))
+        ports = {"s3": self.port, "filer": self._filer, "master": _port_pair(), "volume": _port_pair()}
+        command = [weed, "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
+        command += [
+            "-s3.port.iceberg=0",
+            "-s3.port.lance=0",
+            f"-s3.localSocket={folder}/s3",
+            f"-filer.localSocket={folder}/filer",
+        ]
+        command += [f"-s3.config={folder}/s3.json", "-master.volumeSizeLimitMB=16", "-volume.max=4"]
+        self._server = Process(command + [f"-{part}.port={port}" for part, port in ports.items()], folder / "weed.log")
+        self.pause, self.resume, self.kill = self._server.pause, self._server.resume, self._server.kill
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def url(self) -> str:
+        return f"s3://{BUCKET}/bots?endpoint={self.endpoint}"
+
+    def start(self) -> None:
+        self._server.start()
+        assert self._server.process is not None
+        _wait(self._takes_objects, self._server.process, "weed", self._folder / "weed.log")
+
+    def _takes_objects(self) -> bool:
+        """To the filer a bucket is a folder. The first object makes it allot a volume, which takes a while."""
+        for method, path, data in (("POST", "", None), ("PUT", ".ready", b"yes")):
+            where = f"http://127.0.0.1:{self._filer}/buckets/{BUCKET}/{path}"
+            try:
+                urllib.request.urlopen(urllib.request.Request(where, data, method=method), timeout=20).close()
+            except urllib.error.HTTPError as error:
+                if error.code != HTTPStatus.CONFLICT:  # the folder is there already
+                    return False
+            except OSError:
+                return False
+        return _answers(self.port)
+
+
+@contextlib.contextmanager
+def etcd_cluster(folder: Path) -> Iterator[Etcd]:
+    cluster = Etcd(folder)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.kill()
+
+
+@contextlib.contextmanager
+def s3_server(folder: Path) -> Iterator[S3]:
+    server = S3(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.kill()
+        shutil.rmtree(folder / "data", ignore_errors=True)
