@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 import time
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rectbot.errors import RectbotError
 from rectbot.logs.engine.context import Context
 from rectbot.logs.engine.logs import select
 from rectbot.logs.logql import ast
@@ -120,3 +123,15 @@ def test_a_store_that_closes_waits_for_who_reads_and_refuses_who_comes_later(tmp
         thread.join(10)
     assert [type(outcome) for outcome in outcomes] == [ClosedError] * 4
     assert store.damaged_chunks == 0
+
+
+def test_a_folder_has_one_store_at_a_time(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    push(store, "x", [(1, "kept", {})])
+    with pytest.raises(RectbotError, match=f"in use by pid {os.getpid()}: stop that one, or give another folder"):
+        Store(tmp_path)
+    assert everything(store) == [("x", 1, "kept")]
+    store.close()
+    again = Store(tmp_path)
+    assert everything(again) == [("x", 1, "kept")]
+    again.close()

@@ -5,7 +5,9 @@ Durability: WAL mode with synchronous=FULL. A commit that returned is on the dis
 
 from __future__ import annotations
 
+import fcntl
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -64,6 +66,26 @@ class _Reader:
         self.busy = threading.Lock()
 
 
+def _hold(folder: Path) -> int:
+    """Keeps other writers out while the descriptor is open. Two would take each other's frames for damage.
+
+    Raises RectbotError when another process has the folder.
+    """
+    path = folder / "lock"
+    held = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.read(held, 20).decode(errors="replace").strip() or "unknown"
+        os.close(held)
+        raise RectbotError(
+            f"{folder}: another log store has this folder, in use by pid {pid}: stop that one, or give another folder"
+        ) from None
+    os.ftruncate(held, 0)
+    os.pwrite(held, f"{os.getpid()}\n".encode(), 0)
+    return held
+
+
 class Readable:
     """Reads the file from any thread, also while another process writes to it."""
 
@@ -117,8 +139,13 @@ class Database(Readable):
         self.damage: list[str] = []
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self._held = _hold(folder)
+        except OSError as error:
+            raise RectbotError(f"{folder}: the log store cannot be opened ({error.strerror})") from None
+        try:
             self.found = self._open()
         except (sqlite3.Error, OSError) as error:
+            os.close(self._held)
             raise RectbotError(f"{self.path}: the log store cannot be opened ({error})") from None
 
     def _open(self) -> list[tuple[str, ChunkRef]]:
@@ -199,3 +226,4 @@ class Database(Readable):
         """Waits for the reads that go on; a later one is told ClosedError."""
         super().close()
         self.writer.close()
+        os.close(self._held)
