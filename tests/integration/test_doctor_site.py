@@ -125,7 +125,7 @@ def test_a_site_in_order(site: Site) -> None:
         until(lambda: site.heard() and site.redis.command("EXISTS rectbot:hb:oci") == b":1\r\n", "both beat", 60)
         _, checks = site.doctor()
     wanted = {"failover", "file-modes", "passwords", "redis-password", "redis-rights", "clock", "push", "webhook"}
-    wanted |= {"disk", "bot", "start", "token", "timing", "containment", "log", "log-secrets", "pushed"}
+    wanted |= {"disk", "bot", "start", "token", "lease", "timing", "containment", "log", "log-secrets", "pushed"}
     assert set(checks) == wanted
     assert checks.pop("passwords") == (
         "FAIL",

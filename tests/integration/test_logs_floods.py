@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import urllib.parse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,6 +25,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LogServer]:
     with log_server(folder, "--query-timeout", "4s", "--client-rate", "0") as running:
         yield running
         assert "Traceback" not in running.log
+
+
+def told(push: Callable[[], int]) -> int:
+    """The status of a push, once the store has let go of what earlier ones held: until then it says 429, try again."""
+    deadline = time.monotonic() + 30
+    while (status := push()) == 429 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return status
 
 
 def bomb(size: int) -> bytes:
@@ -45,7 +53,9 @@ def test_small_bodies_that_unpack_to_large_ones(server: LogServer) -> None:
             thread.start()
         for thread in threads:
             thread.join()
-        assert server.request(PUSH, bomb(60 << 20), Content_Type="application/json", Content_Encoding="gzip")[0] == 413
+        large = bomb(60 << 20)
+        kind = {"Content_Type": "application/json", "Content_Encoding": "gzip"}
+        assert told(lambda: server.request(PUSH, large, **kind)[0]) == 413
     assert set(answers) <= {204, 429}
     assert 204 in answers
     watch.check()
@@ -56,7 +66,7 @@ def test_small_bodies_that_unpack_to_large_ones(server: LogServer) -> None:
 def test_many_small_entries(server: LogServer, entry: str) -> None:
     body = ('{"streams":[{"stream":{"a":"b"},"values":[' + ",".join([entry] * 700_000) + "]}]}").encode()
     with Watch(server) as watch:
-        assert server.request(PUSH, body, Content_Type="application/json")[0] == 413
+        assert told(lambda: server.request(PUSH, body, Content_Type="application/json")[0]) == 413
     watch.check()
 
 
@@ -115,7 +125,7 @@ def test_tails_that_read_nothing(server: LogServer) -> None:
             following += stack.enter_context(half(server, begin)).recv(12) == b"HTTP/1.1 101"
         for part in range(10):
             values = [[str(T0 + part * 100 + number), "\x01" * 100_000] for number in range(20)]
-            assert server.push({"job": "flood"}, values)[0] == 204
+            assert told(lambda values=values: server.push({"job": "flood"}, values)[0]) == 204  # type: ignore[misc]
         time.sleep(2)
     watch.check()
 

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from rectbot.cli.common import Group, read_settings, say
+from rectbot.errors import ConfigError
 
 
 class _LogsGroup(Group):
@@ -107,14 +108,14 @@ def logs_ship(files: tuple[Path, ...], labels: tuple[str, ...], **options: Any) 
     "--client-rate",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0),
+    type=float,
     help="MB/s that one client may push in the long run; 0: no bound.",
 )
 @click.option(
     "--client-burst",
     default=256.0,
     show_default=True,
-    type=click.FloatRange(1),
+    type=float,
     help="MB that it may push at once after a silence; then the answer is 429.",
 )
 @click.option(
@@ -137,6 +138,8 @@ def logs_serve(
     A request must name it by an address, as localhost, by a name without a dot, or by a --name: so no website can
     have its own name point to it.
     """
+    if client_rate < 0 or client_burst < 1:
+        raise ConfigError("--client-rate and --client-burst are MB: give 0 or more, and 1 or more")
     from rectbot.logs.server.app import serve
     from rectbot.logs.store.limits import Limits, seconds
     from rectbot.webguard import Guard
