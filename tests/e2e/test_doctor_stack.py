@@ -245,7 +245,7 @@ BREAKS: dict[str, tuple[Callable[[Stack], Any], str, str]] = {
     "a port is open": (lambda s: listener(ELSEWHERE, BASE_PORTS["console"] + s.offset), "addresses", ELSEWHERE),
     "Redis is open": (lambda s: listener(ELSEWHERE, BASE_PORTS["redis"] + s.offset), "addresses", "Redis on"),
     "no TLS": (
-        lambda s: nginx_with(s, s.var / "nginx" / "engine" / "server.conf", replacing(" ssl;", ";")),
+        lambda s: nginx_with(s, s.var / "nginx" / "engine" / "server.conf", replacing(" ssl proxy", " proxy")),
         "proxy-tls",
         "plain HTTP",
     ),

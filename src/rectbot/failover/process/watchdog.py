@@ -263,7 +263,8 @@ def main() -> None:
     inside = enter() if kind == NAMESPACE else -1
     if inside:
         found = NAMESPACE if inside > 0 else TIES
-        link.send(b"watches\0%d\0%b" % (inside if inside > 0 else os.getpid(), found.encode()))
+        with contextlib.suppress(ConnectionError):  # who started us is gone: then so are we, at the next look
+            link.send(b"watches\0%d\0%b" % (inside if inside > 0 else os.getpid(), found.encode()))
     if inside > 0:
         return
     if inside < 0:
