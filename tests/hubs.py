@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import random
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,14 +15,6 @@ from pathlib import Path
 
 from rectbot.settings import BASE_PORTS
 from servers import free_port
-
-
-def _port() -> int:
-    """A free one from which nobody's connections start: thousands of them do in some of these tests."""
-    while True:
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", random.randrange(20_000, 32_000)))
-            return int(probe.getsockname()[1])
 
 
 @dataclass
@@ -43,7 +32,7 @@ class Hub:
 @contextmanager
 def hub(folder: Path, **settings: str) -> Iterator[Hub]:
     """A hub whose Redis, Prometheus, Alertmanager and Loki are not there."""
-    offset, console = _port() - BASE_PORTS["hub"], int(settings.get("CONSOLE_PORT") or _port())
+    offset, console = free_port() - BASE_PORTS["hub"], int(settings.get("CONSOLE_PORT") or free_port())
     environment = {
         "PATH": os.environ["PATH"],
         "RECTBOT_HOME": str(folder),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -37,16 +36,6 @@ def _answers(port: int) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
         return True
     return False
-
-
-def _port_pair() -> int:
-    """A free port; the one above it by 10,000, where SeaweedFS's parts speak gRPC to each other, is free too."""
-    while True:
-        port = random.randrange(11_000, 22_000)
-        with contextlib.suppress(OSError), socket.socket() as low, socket.socket() as high:
-            low.bind(("127.0.0.1", port))
-            high.bind(("127.0.0.1", port + 10_000))
-            return port
 
 
 @dataclass
@@ -155,7 +144,7 @@ class S3:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
-        self.port, self._filer = _port_pair(), _port_pair()
+        self.port, self._filer = free_port(), free_port()
         identity = {
             "name": "test",
             "credentials": [{"accessKey": ACCESS_KEY, "secretKey": SECRET_KEY}],
@@ -164,8 +153,10 @@ class S3:
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
         (folder / "data").mkdir(exist_ok=True)
         weed = str(Path(sys.executable).with_name("weed"))
-        ports = {"s3": self.port, "filer": self._filer, "master": _port_pair(), "volume": _port_pair()}
-        command = [weed, "server", f"-dir={folder}/data", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
+        ports = {"s3": self.port, "filer": self._filer, "master": free_port(), "volume": free_port()}
+        internal = {part: free_port() for part in ports}
+        command = [weed, f"-logdir={folder}", "server", f"-dir={folder}/data"]
+        command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
         command += [
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
@@ -173,8 +164,11 @@ class S3:
             f"-filer.localSocket={folder}/filer",
         ]
         command += [f"-s3.config={folder}/s3.json", "-master.volumeSizeLimitMB=16", "-volume.max=4"]
-        self._server = Process(command + [f"-{part}.port={port}" for part, port in ports.items()], folder / "weed.log")
+        command += [f"-{part}.port={port}" for part, port in ports.items()]
+        command += [f"-{part}.port.grpc={port}" for part, port in internal.items()]
+        self._server = Process(command, folder / "weed.log")
         self.pause, self.resume, self.kill = self._server.pause, self._server.resume, self._server.kill
+        self._sockets = [Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock") for part, port in internal.items()]
 
     @property
     def endpoint(self) -> str:
@@ -202,6 +196,12 @@ class S3:
                 return False
         return _answers(self.port)
 
+    def remove(self) -> None:
+        """What it leaves behind on the disk."""
+        shutil.rmtree(self._folder / "data", ignore_errors=True)
+        for socket_file in self._sockets:
+            socket_file.unlink(missing_ok=True)
+
 
 @contextlib.contextmanager
 def etcd_cluster(folder: Path) -> Iterator[Etcd]:
@@ -221,4 +221,4 @@ def s3_server(folder: Path) -> Iterator[S3]:
         yield server
     finally:
         server.kill()
-        shutil.rmtree(folder / "data", ignore_errors=True)
+        server.remove()

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from rectbot.settings import BASE_PORTS
 
 PASSWORD = "test-password"
 
@@ -24,13 +29,79 @@ async def until(met: Callable[[], bool], seconds: float = 20) -> None:
             await asyncio.sleep(0.005)
 
 
+class _Claims:
+    """The ports that the tests of this machine have in use or in mind, so that no two of them take the same.
+
+    A claim is a lock on one byte of a file that all test processes share; the kernel lets go of it with its process.
+    """
+
+    _KEPT = 300  # whoever asked for that many later ones has long started what listens on the first
+
+    def __init__(self) -> None:
+        self._file = (Path(tempfile.gettempdir()) / f"rectbot-test-ports-{os.getuid()}").open("wb")
+        self._ours: set[int] = set()  # a lock does not keep out its own process
+        self._single: deque[int] = deque()
+
+    def claim(self, port: int) -> bool:
+        """Whether the port is free, and nobody else's from now on."""
+        if port in self._ours:
+            return False
+        try:
+            fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+        except OSError:
+            return False
+        self._ours.add(port)
+        if _is_free(port):
+            return True
+        self.release(port)
+        return False
+
+    def release(self, port: int) -> None:
+        self._ours.remove(port)
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, port)
+
+    def one(self) -> int:
+        while not self.claim(port := random.randrange(*_PORTS)):
+            pass
+        self._single.append(port)
+        if len(self._single) > self._KEPT:
+            self.release(self._single.popleft())
+        return port
+
+    def all(self, ports: Sequence[int]) -> bool:
+        """Claims all of them, for good, or none."""
+        claimed = [port for port in ports if self.claim(port)]
+        if len(claimed) == len(ports):
+            return True
+        for port in claimed:
+            self.release(port)
+        return False
+
+
+_PORTS = (23_000, 32_000)  # below those that the kernel gives to clients
+_claims = _Claims()
+
+
 def free_port() -> int:
-    """A port that nobody listens on, below those that the kernel gives to clients: it stays free until it is used."""
+    """A port that nobody listens on, and that no other test gets."""
+    return _claims.one()
+
+
+def free_offset() -> int:
+    """A port offset at which every port of a stack is free."""
     while True:
-        port = random.randrange(23_000, 32_000)
-        with contextlib.suppress(OSError), socket.socket() as probe:
+        offset = random.randrange(11_000, 22_000, 20)
+        if _claims.all([port + offset for port in (*BASE_PORTS.values(), BASE_PORTS["link"] + 1)]):
+            return offset
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
             probe.bind(("127.0.0.1", port))
-            return port
+        except OSError:
+            return False
+        return True
 
 
 def stop(pid: int) -> None:

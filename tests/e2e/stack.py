@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import shutil
 import signal
 import socket
@@ -18,6 +17,7 @@ from typing import Any, TypeVar
 
 from rectbot.settings import BASE_PORTS
 from rectbot.testing.journal import Entry, fetch
+from servers import free_offset
 
 T = TypeVar("T")
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,22 +36,9 @@ def until(condition: Callable[[], T | None], timeout: float, what: str) -> T:
         time.sleep(POLL_SECONDS)
 
 
-def free_offset() -> int:
-    """A port offset at which every port of a stack is free, below the range of the kernel's own ports."""
-    while True:
-        offset = random.randrange(11_000, 22_000, 20)
-        if all(_free(port + offset) for port in (*BASE_PORTS.values(), BASE_PORTS["link"] + 1)):
-            return offset
-
-
-def _free(port: int) -> bool:
+def _listens(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-        return True
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @dataclass
@@ -140,7 +127,7 @@ class Stack:
 
     def open_ports(self) -> list[str]:
         """The parts whose port somebody listens on."""
-        return [name for name, port in BASE_PORTS.items() if not _free(port + self.offset)]
+        return [name for name, port in BASE_PORTS.items() if _listens(port + self.offset)]
 
     def destroy(self) -> None:
         """Stops the stack whatever state it is in, without the code under test."""

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from e2e.stack import Stack, free_offset, until
+from e2e.stack import Stack, until
 from rectbot.settings import BASE_PORTS
+from servers import free_offset
 
 pytestmark = pytest.mark.timeout(180)
 

@@ -10,8 +10,9 @@ import psutil
 import pytest
 from dotenv import dotenv_values
 
-from e2e.stack import Stack, free_offset, until
+from e2e.stack import Stack, until
 from rectbot.settings import BASE_PORTS, parse_logins
+from servers import free_offset
 
 pytestmark = pytest.mark.timeout(180)
 
