@@ -20,8 +20,12 @@ down: ## stop the stack
 	@$(BIN)/rectbot down
 
 # Four at once, since most tests wait for servers; a file stays with one worker, which has the stack its tests share.
+# Whole stacks are heavier: two of them at once.
+PYTEST := $(BIN)/python -m pytest --max-worker-restart=0 --dist loadfile --no-loadscope-reorder
+
 test: setup-dev ## run the tests, fast tiers first (make test ARGS=tests/unit)
-	@$(BIN)/python -m pytest -n 4 --max-worker-restart=0 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@$(PYTEST) -n 4 $(or $(ARGS),tests/unit tests/integration)
+	@$(if $(ARGS),,$(PYTEST) -n 2 tests/e2e)
 
 test-compose: setup-dev ## run the compose file on a Docker engine of the test's own (root; minutes)
 	@$(BIN)/python -m pytest tests/compose --timeout 900 $(ARGS)

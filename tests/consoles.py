@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Response, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
-PATIENCE_MS = 15_000  # for a condition; what it really takes is measured by bench/console.py
+PATIENCE_MS = 40_000  # for a condition; what it really takes is measured by bench/console.py
 DASHBOARDS = ("rectbot-overview", "rectbot-xserver-host", "rectbot-failover", "rectbot-logs")
 PATHS = ("/", "/logs", *(f"/d/{uid}" for uid in DASHBOARDS))
 

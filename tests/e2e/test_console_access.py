@@ -21,7 +21,7 @@ from consoles import PATIENCE_MS, browser, visit
 from e2e.stack import Stack, until
 from rectbot.settings import BASE_PORTS
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(480)
 VIEWER = "one-who-looks"
 HTTP = urllib3.PoolManager()
 

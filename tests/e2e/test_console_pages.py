@@ -18,7 +18,7 @@ from consoles import PATHS, PATIENCE_MS, Visitor, browser, visit
 from e2e.stack import TTL_SECONDS, Stack, until
 from rectbot.testing.journal import sessions
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 
 @pytest.fixture(scope="module")

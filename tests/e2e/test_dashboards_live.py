@@ -21,7 +21,7 @@ from e2e.stack import ROOT, Stack, until
 from rectbot.dashboards import model
 from servers_monitoring import changed
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 HTTP = urllib3.PoolManager(timeout=10, retries=False)
 DASHBOARDS = model.load(ROOT / "docker" / "monitoring" / "grafana" / "dashboards")

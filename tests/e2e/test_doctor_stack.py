@@ -24,7 +24,7 @@ from e2e.stack import ROOT, Stack, until
 from rectbot.settings import BASE_PORTS
 from servers_monitoring import changed, make_certificate
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 ELSEWHERE = "203.0.113.7"  # of no machine (RFC 5737): what listens there is not on loopback, and cannot be reached
 
@@ -39,7 +39,7 @@ def checked(stack: Stack) -> Stack:
 
 def doctor(stack: Stack, **extra: str) -> tuple[int, dict[str, dict[str, str]]]:
     """The exit code, and the checks by name."""
-    done = stack.run("doctor", "--json", check=False, timeout=90, **extra)
+    done = stack.run("doctor", "--json", check=False, timeout=240, **extra)
     report: dict[str, Any] = json.loads(done.stdout)
     assert report["engine"] == "native"
     checks = {check["name"]: check for check in report["checks"]}

@@ -9,7 +9,7 @@ import urllib3
 
 from e2e.stack import Stack, until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 
 def _lines(stack: Stack, query: str) -> list[dict[str, str]]:

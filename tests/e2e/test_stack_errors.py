@@ -7,7 +7,7 @@ import pytest
 from e2e.stack import Stack
 from rectbot.settings import BASE_PORTS
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(480)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from e2e.stack import TTL_SECONDS, Stack, until
 from rectbot.testing.journal import overlaps, sessions
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 SLACK_SECONDS = 1.0
 
 

@@ -17,7 +17,7 @@ import urllib3
 
 from e2e.stack import Stack, until
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)
 
 RULE = """groups:
   - name: test

@@ -14,7 +14,7 @@ from e2e.stack import Stack, until
 from rectbot.settings import BASE_PORTS, parse_logins
 from servers import free_offset
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(480)
 
 
 @pytest.fixture

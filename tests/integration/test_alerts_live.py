@@ -28,7 +28,7 @@ from servers_monitoring import (
     until,
 )
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(480)
 
 FAST = {"scrape_interval: 15s": "scrape_interval: 250ms", "evaluation_interval: 15s": "evaluation_interval: 250ms"}
 FAST_GROUPS = {"group_wait: 10s": "group_wait: 150ms", "group_interval: 30s": "group_interval: 500ms"}

@@ -26,7 +26,7 @@ from hubs import Hub, hub, wait
 
 ADMIN, VIEWER = "who-acts", "who-looks"
 GROWTH_BYTES = 24 * 2**20
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(480)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ import pytest
 
 from hubs import Hub, hub, wait
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(480)
 FOLDER = Path(__file__).parents[2] / "docker/monitoring/grafana/dashboards"
 NAMES = ("refresh", "from", "to", "var-site", "var-job", "last", "query", "text", "level", "site", "job", "next", "x")
 VALUES = (

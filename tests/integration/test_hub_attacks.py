@@ -21,7 +21,7 @@ from hubs import Hub, hub, wait
 from rectbot.hub.answers import Answer, Answers
 from rectbot.webguard import Guard
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(480)
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def _run(home: Path, redis: RedisServer, *arguments: str, **more: str) -> str:
         **more,
     }
     command = [sys.executable, "-m", "rectbot", *arguments]
-    found = subprocess.run(command, env=environment, cwd=home, capture_output=True, timeout=60, check=False)
+    found = subprocess.run(command, env=environment, cwd=home, capture_output=True, timeout=120, check=False)
     return (found.stdout + found.stderr).decode()
 
 
