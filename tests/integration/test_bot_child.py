@@ -23,6 +23,7 @@ from rectbot.testing.journal import overlaps, sessions
 from servers import RedisServer
 
 STOP_S = 1.0
+LATE_S = 8.0  # 2 s on an idle machine; what held it up would hold it up for 30 s and more
 
 APP = """
 import asyncio, atexit, os, signal, threading, time
@@ -216,7 +217,7 @@ async def test_sigterm_ends_the_bot_in_time_whatever_holds_it_up(
         await asyncio.sleep(0.3)
         family = [psutil.Process(bot.process.pid), *psutil.Process(bot.process.pid).children(recursive=True)]
         code, seconds = await exit_time(bot)
-        assert seconds < STOP_S + 2, bot.log
+        assert seconds < STOP_S + LATE_S, bot.log
         assert code == 0, bot.log
         await until(lambda: not any(process.is_running() for process in family))
     if failover == "true":
@@ -231,7 +232,7 @@ async def test_a_bot_that_ignores_everything_is_killed_in_time(
     async with site("xserver", discord, told, tmp_path, BOT_APP="holdups:Ignores", **changes) as bot:
         await until(lambda: ticks(home, "ignores") == 1, within_s=30)
         code, seconds = await exit_time(bot)
-        assert seconds < STOP_S + 2, bot.log
+        assert seconds < STOP_S + LATE_S, bot.log
         assert code == 0
         assert "it is killed" in bot.log
 
