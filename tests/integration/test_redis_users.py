@@ -7,8 +7,8 @@ import re
 import shutil
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -37,6 +37,7 @@ class Redis:
 
     layout: Layout
     port: int
+    stack: ExitStack = field(default_factory=ExitStack)
 
     @property
     def env(self) -> dict[str, str]:
@@ -45,6 +46,20 @@ class Redis:
     def login(self, user: str) -> str:
         env = self.env
         return env["REDIS_PASSWORD"] if user == env["REDIS_USER"] else parse_logins(env["REDIS_PASSWORDS"])[user]
+
+    def start(self) -> None:
+        def ready() -> bool:
+            try:
+                return bool(self.client("hub").ping())
+            except redis_py.ConnectionError:
+                return False
+
+        command = ["redis-server", str(self.layout.folder("redis") / "redis.conf")]
+        self.stack.enter_context(running(command, self.layout.home / "redis.log", ready))
+
+    def restart(self) -> None:
+        self.stack.close()
+        self.start()
 
     def client(self, user: str, password: str | None = None) -> redis_py.Redis:
         password = self.login(user) if password is None else password
@@ -63,15 +78,8 @@ def server(home: Path, env: str | None = None) -> Iterator[Redis]:
     redis = Redis(layout, port)
     settings = load_settings(rectbot_home=home, redis_port=port)
     configuration._redis(settings, layout)
-
-    def ready() -> bool:
-        try:
-            return bool(redis.client("hub").ping())
-        except redis_py.ConnectionError:
-            return False
-
-    command = ["redis-server", str(layout.folder("redis") / "redis.conf")]
-    with running(command, home / "redis.log", ready):
+    with redis.stack:
+        redis.start()
         yield redis
 
 
@@ -223,6 +231,32 @@ async def test_the_rights_are_enough_for_the_whole_of_the_store(redis: Redis, us
     finally:
         ears.cancel()
         await store.close()
+
+
+@pytest.mark.parametrize("env", [None, "REDIS_PASSWORD=the-old-one\n"], ids=["new", "upgraded"])
+async def test_what_a_site_wrote_is_still_there_after_a_restart(tmp_path: Path, env: str | None) -> None:
+    with server(tmp_path, env) as redis:
+        store = store_of(redis, "xserver", FailoverConfig(site="xserver"))
+        await store.command(Command("hold", "eve", for_ms=600_000))
+        before = await store.events()
+        assert [event.kind for event in before][-1] == "hold"
+        with redis.client("xserver") as client:
+            record = client.get("rectbot:state")
+        await store.close()
+        redis.restart()
+        with redis.client("xserver") as client:
+            assert client.get("rectbot:state") == record
+        store = store_of(redis, "oci", FailoverConfig(site="oci"))
+        assert await store.events() == before
+        await store.close()
+
+
+def test_nobody_gets_in_without_a_name(redis: Redis) -> None:
+    for password in (None, "", "x", redis.login("hub")):
+        with redis_py.Redis(port=redis.port, password=password, protocol=2) as client:
+            for words in (("PING",), ("GET", "rectbot:leader"), ("ACL", "WHOAMI")):
+                with pytest.raises((redis_py.AuthenticationError, redis_py.exceptions.NoPermissionError)):
+                    client.execute_command(*words)
 
 
 def test_the_documentation_names_the_same_rights() -> None:

@@ -75,7 +75,9 @@ def test_what_stands_in_the_store_is_shown_and_not_obeyed(tmp_path: Path, redis:
                 "\x1b]0;owned" in json.dumps(json.loads(part), ensure_ascii=False).encode().decode("unicode_escape")
                 for part in parts
             )
-    assert len(_run(tmp_path, redis, "failover", "history").splitlines()) == 2, "an event is a line"
+    kinds = [line.split()[2] for line in _run(tmp_path, redis, "failover", "history").splitlines()]
+    assert kinds[:2] == ["suspended", "hold"], "an event is a line"
+    assert len(kinds) == 3
 
 
 def test_a_program_s_log_is_shown_and_not_obeyed(tmp_path: Path, redis: RedisServer) -> None:

@@ -34,6 +34,8 @@ def runs_under_the_lease(subject: Subject) -> Verdict:
         return fail(f"the bot that runs here was started with FAILOVER_ENABLED={said}", "restart it with true")
     try:
         if wants_failover(settings):
+            if subject.engine is Engine.NONE and settings.site_id is None:
+                return ok("FAILOVER_ENABLED=true: no bot is started here without a lease, or without a SITE_ID")
             failover_config(settings)
             return ok(f"FAILOVER_ENABLED=true: the bot of {settings.site_id} logs in under the lease only")
     except ConfigError as error:

@@ -30,6 +30,9 @@ COMMANDS = (
     *("get", "set", "del", "exists", "type", "rename", "hget", "hgetall"),
     *("xadd", "xlen", "xrange", "xrevrange"),
 )
+# Nobody can log in as a user who is off; but as `default` Redis runs the transactions of its own append-only file when
+# it starts (7.0 asks for the rights at EXEC), and would forget without a word what it had promised to keep.
+_OFF = "off allkeys allchannels allcommands"
 # Only `doctor` needs it, which asks whether Redis keeps what it has answered.
 HUB_COMMANDS = ("config|get",)
 
@@ -58,7 +61,7 @@ def render(values: Values) -> str:
     if OLD in users:
         raise ConfigError(f"{OLD!r} cannot be a site's name or REDIS_USER: it is Redis' user without a name")
     retired = values.get("REDIS_DEFAULT_PASSWORD")
-    users[OLD] = _rule(retired, rights, COMMANDS) if retired else "off"
+    users[OLD] = _rule(retired, rights, COMMANDS) if retired else _OFF
     return "".join(f"user {name} {rule}\n" for name, rule in users.items())
 
 
