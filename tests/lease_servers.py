@@ -7,15 +7,11 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from pathlib import Path
 
 from servers import free_port, stop
@@ -24,18 +20,31 @@ BUCKET, ACCESS_KEY, SECRET_KEY = "lease", "test-key", "test-secret-key"
 _PATIENCE_S = 30.0
 
 
-def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], what: str, log: Path) -> None:
+def _wait(
+    ready: Callable[[], bool], process: subprocess.Popen[bytes], what: str, log: Path, pause: float = 0.02
+) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while not ready():
         assert process.poll() is None, f"{what} ended: {log.read_text()[-2_000:]}"
         assert time.monotonic() < deadline, f"{what} did not answer in time: {log.read_text()[-2_000:]}"
-        time.sleep(0.02)
+        time.sleep(pause)
 
 
-def _answers(port: int) -> bool:
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-        return True
-    return False
+_ANSWERS = "import socket, sys; socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=1)"
+_READY = """
+import sys, urllib.error, urllib.request
+for method, path, data in (("POST", "", None), ("PUT", ".ready", b"yes")):
+    try:
+        urllib.request.urlopen(urllib.request.Request(sys.argv[1] + path, data, method=method), timeout=20).close()
+    except urllib.error.HTTPError as error:
+        if error.code != 409:  # the folder is there already
+            raise
+"""
+
+
+def _answers(prefix: Sequence[str], address: str, port: int) -> bool:
+    command = [*prefix, sys.executable, "-I", "-S", "-c", _ANSWERS, address, str(port)]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 @dataclass
@@ -73,6 +82,8 @@ class Etcd:
     """A cluster of three members on loopback."""
 
     folder: Path
+    addresses: Sequence[str] = ("127.0.0.1",) * 3
+    prefixes: Sequence[Sequence[str]] = ((), (), ())  # of each member's command
     members: list[Process] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
 
@@ -80,9 +91,11 @@ class Etcd:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ports = [free_port() for _ in range(3)]
         peers = [free_port() for _ in range(3)]
-        cluster = ",".join(f"m{n}=http://127.0.0.1:{port}" for n, port in enumerate(peers))
-        for n, (port, peer) in enumerate(zip(self.ports, peers, strict=True)):
+        places = list(zip(self.addresses, self.ports, peers, strict=True))
+        cluster = ",".join(f"m{n}=http://{address}:{peer}" for n, (address, _, peer) in enumerate(places))
+        for n, (address, port, peer) in enumerate(places):
             command = [
+                *self.prefixes[n],
                 "etcd",
                 "--name",
                 f"m{n}",
@@ -97,19 +110,19 @@ class Etcd:
                 ("listen-peer-urls", peer),
                 ("initial-advertise-peer-urls", peer),
             ):
-                command += [f"--{option}", f"http://127.0.0.1:{where}"]
+                command += [f"--{option}", f"http://{address}:{where}"]
             command += ["--heartbeat-interval", "50", "--election-timeout", "500"]
             self.members.append(Process(command, self.folder / f"m{n}.log"))
 
     @property
     def hosts(self) -> str:
-        return ",".join(f"127.0.0.1:{port}" for port in self.ports)
+        return ",".join(f"{address}:{port}" for address, port in zip(self.addresses, self.ports, strict=True))
 
     def ctl(self, *words: str, user: str = "") -> subprocess.CompletedProcess[str]:
         """What etcdctl of Debian says; it speaks gRPC, not the gateway that we use."""
         login = ["--user", user] if user else []
         return subprocess.run(
-            ["etcdctl", "--endpoints", self.hosts, *login, *words],
+            [*self.prefixes[0], "etcdctl", "--endpoints", self.hosts, *login, *words],
             env=os.environ | {"ETCDCTL_API": "3"},
             capture_output=True,
             text=True,
@@ -141,9 +154,9 @@ class Etcd:
 class S3:
     """SeaweedFS, which speaks S3 with conditional writes; one bucket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, address: str = "127.0.0.1", prefix: Sequence[str] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self._folder = folder
+        self._folder, self._address, self._prefix = folder, address, prefix
         self.port, self._filer = free_port(), free_port()
         identity = {
             "name": "test",
@@ -155,8 +168,8 @@ class S3:
         weed = str(Path(sys.executable).with_name("weed"))
         ports = {"s3": self.port, "filer": self._filer, "master": free_port(), "volume": free_port()}
         internal = {part: free_port() for part in ports}
-        command = [weed, f"-logdir={folder}", "server", f"-dir={folder}/data"]
-        command += ["-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3"]
+        command = [*prefix, weed, f"-logdir={folder}", "server", f"-dir={folder}/data"]
+        command += [f"-ip={address}", f"-ip.bind={address}", "-s3"]
         command += [
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
@@ -172,7 +185,7 @@ class S3:
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{self._address}:{self.port}"
 
     @property
     def url(self) -> str:
@@ -181,20 +194,15 @@ class S3:
     def start(self) -> None:
         self._server.start()
         assert self._server.process is not None
-        _wait(self._takes_objects, self._server.process, "weed", self._folder / "weed.log")
+        _wait(self._takes_objects, self._server.process, "weed", self._folder / "weed.log", 0.2)
 
     def _takes_objects(self) -> bool:
         """To the filer a bucket is a folder. The first object makes it allot a volume, which takes a while."""
-        for method, path, data in (("POST", "", None), ("PUT", ".ready", b"yes")):
-            where = f"http://127.0.0.1:{self._filer}/buckets/{BUCKET}/{path}"
-            try:
-                urllib.request.urlopen(urllib.request.Request(where, data, method=method), timeout=20).close()
-            except urllib.error.HTTPError as error:
-                if error.code != HTTPStatus.CONFLICT:  # the folder is there already
-                    return False
-            except OSError:
-                return False
-        return _answers(self.port)
+        ready = subprocess.run(
+            [*self._prefix, sys.executable, "-I", "-c", _READY, f"http://{self._address}:{self._filer}/buckets/{BUCKET}/"],
+            capture_output=True, check=False,
+        )  # fmt: skip
+        return ready.returncode == 0 and _answers(self._prefix, self._address, self.port)
 
     def remove(self) -> None:
         """What it leaves behind on the disk."""

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rectbot.errors import ConfigError, RectbotError
+from rectbot.failover.wiring import check_url
 from rectbot.settings import Settings
 
 BOT, PUSH, TIMER = "rectbot-bot.service", "rectbot-push.service", "rectbot-push.timer"
@@ -25,12 +26,15 @@ UMask=0077
 LockPersonality=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
-RestrictNamespaces=yes
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX AF_NETLINK
 SystemCallArchitectures=native
 SystemCallFilter=@system-service
 SystemCallErrorNumber=EPERM
 """
+# The bot's watchdog makes a PID namespace with a /proc of its own (failover/process/containment.py). The kernel allows
+# that /proc only where nothing is laid over parts of the one that is there; pushes need nothing of the kind.
+_NAMESPACES_OF_BOT = "RestrictNamespaces=user pid mnt\nSystemCallFilter=mount\n"
+_NAMESPACES_OF_PUSH = "RestrictNamespaces=yes\n"
 _HARDENING_OF_SYSTEM = """\
 CapabilityBoundingSet=
 ProtectSystem=strict
@@ -41,10 +45,9 @@ ProtectProc=invisible
 ProtectClock=yes
 ProtectHostname=yes
 ProtectControlGroups=yes
-ProtectKernelLogs=yes
 ProtectKernelModules=yes
-ProtectKernelTunables=yes
 """
+_LAID_OVER_PROC = "ProtectKernelLogs=yes\nProtectKernelTunables=yes\n"
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ RestartPreventExitStatus={MISCONFIGURED}
 # The bot logs out and releases the lease; its watchdog must live until then.
 KillMode=mixed
 TimeoutStopSec=30
-{_common(site)}
+{_common(site, _NAMESPACES_OF_BOT)}
 [Install]
 WantedBy={"multi-user.target" if site.user else "default.target"}
 """
@@ -117,7 +120,7 @@ Type=oneshot
 ExecStart={_words((str(site.rectbot), "push"))}
 WorkingDirectory={_percent(site.home)}
 TimeoutStartSec=50
-{_common(site)}"""
+{_common(site, _NAMESPACES_OF_PUSH)}{_LAID_OVER_PROC if site.user else ""}"""
     timer = """\
 [Unit]
 Description=rectbot: push this host's metrics every minute
@@ -132,10 +135,10 @@ WantedBy=timers.target
     return {BOT: bot, PUSH: push, TIMER: timer}
 
 
-def _common(site: Site) -> str:
+def _common(site: Site, namespaces: str) -> str:
     lines = [f"User={site.user}"] if site.user else []
     lines += [f'Environment="{name}={_escape(value)}"' for name, value in site.environment.items()]
-    text = "\n".join(lines) + "\n" + _HARDENING
+    text = "\n".join(lines) + "\n" + _HARDENING + namespaces
     if site.user:
         writable = dict.fromkeys([site.home / "var", *([site.folder] if site.command else [])])
         text += _HARDENING_OF_SYSTEM + f"ReadWritePaths={_quoted(map(str, writable))}\n"
@@ -196,7 +199,7 @@ def check(settings: Settings, site: Site) -> None:
     given = settings.model_fields_set
     wanted = {
         "DISCORD_BOT_TOKEN": bool(site.command) or settings.discord_bot_token is not None,
-        "REDIS_HOST or REDIS_URL": bool({"redis_host", "redis_url"} & given),
+        "LEASE_URL, REDIS_URL or REDIS_HOST": bool({"lease_url", "redis_url", "redis_host"} & given),
         "PUSHGATEWAY_URL": settings.pushgateway_url is not None,
         "PUSHGATEWAY_PASSWORD": settings.pushgateway_password is not None,
     }
@@ -204,6 +207,7 @@ def check(settings: Settings, site: Site) -> None:
         raise ConfigError(
             f"{site.home / '.env'}: not set: {', '.join(missing)}; docs/operations.md says what to put there"
         )
+    check_url(settings)
     if not os.access(site.rectbot, os.X_OK):
         raise ConfigError(f"{site.rectbot} is missing; run: make -C {site.home} setup")
 

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from rectbot.errors import ConfigError, RectbotError
+from rectbot.failover.process import containment
 from rectbot.install import BOT, PUSH, TIMER, Site, check, crontab, install, units, write
 from rectbot.settings import Settings, load_settings
 
@@ -52,10 +55,65 @@ def test_systemd_accepts_the_units(user: str | None, command: tuple[str, ...], h
 def test_the_system_s_units_expose_little(home: Path, tmp_path: Path) -> None:
     for name, text in units(Site("xserver", home, "daemon")).items():
         (tmp_path / name).write_text(text)
-    for name in (BOT, PUSH):
-        command = ["systemd-analyze", "security", "--offline=yes", "--threshold=25", str(tmp_path / name)]  # in tenths
+    for name, limit in ((BOT, 28), (PUSH, 25)):  # in tenths; what contains the bot's programs has its price
+        command = ["systemd-analyze", "security", "--offline=yes", f"--threshold={limit}", str(tmp_path / name)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("user", ["daemon", None])
+def test_the_bot_s_unit_allows_what_contains_its_programs_and_the_pushes_none(user: str | None, home: Path) -> None:
+    """What containment.py asks of the kernel; the kernel allows a new /proc only where nothing is laid over the old."""
+    made = units(Site("xserver", home, user))
+    bot = made[BOT]
+    assert set(_values(bot, "RestrictNamespaces")) == {"user", "pid", "mnt"}
+    allowed = {call for group in _values(bot, "SystemCallFilter") for call in _calls(group)}
+    assert {"unshare", "mount", "clone", "clone3", "prctl", "waitid", "pidfd_open", "timerfd_create"} <= allowed
+    for setting in ("ProtectKernelTunables", "ProtectKernelLogs"):
+        assert _values(bot, setting) == []
+        assert _values(made[PUSH], setting) == (["yes"] if user else [])
+    assert _values(made[PUSH], "RestrictNamespaces") == ["yes"]
+    assert "mount" not in {call for group in _values(made[PUSH], "SystemCallFilter") for call in _calls(group)}
+
+
+def _values(unit: str, setting: str) -> list[str]:
+    found = (line.removeprefix(f"{setting}=") for line in unit.splitlines() if line.startswith(f"{setting}="))
+    return [word for words in found for word in words.split()]
+
+
+def _calls(group: str) -> set[str]:
+    """The system calls of one of systemd's groups, or just this one."""
+    if not group.startswith("@"):
+        return {group}
+    command = ["systemd-analyze", "syscall-filter", group]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    words = {line.strip() for line in done.stdout.splitlines()[1:] if line.strip() and not line.strip().startswith("#")}
+    return {call for word in words for call in (_calls(word) if word.startswith("@") else {word})}
+
+
+PLAYED = {  # systemd.exec(5): what of these settings concerns /proc
+    "ProtectProc=invisible": "mount -t proc -o hidepid=invisible,nosuid,nodev,noexec proc /proc",
+    "ProtectKernelTunables=yes": "mount --bind /proc/sys /proc/sys && mount -o remount,bind,ro /proc/sys",
+    "ProtectKernelLogs=yes": "mount --bind /dev/null /proc/kmsg",
+}
+AS_NOBODY = "setpriv --reuid=64123 --regid=64123 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs"
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or containment.find() != containment.NAMESPACE, reason="takes root, and PID namespaces"
+)
+def test_under_what_the_bot_s_unit_lays_over_proc_a_namespace_can_be_made(home: Path) -> None:
+    """And under what the pushes' unit lays over it none can, which is why the bot's has not all of it."""
+    made = units(Site("xserver", home, "daemon"))
+    with tempfile.TemporaryDirectory() as name:  # pytest's folders are for its own user only
+        Path(name).chmod(0o755)
+        program = Path(shutil.copy(containment.__file__, name))
+        program.chmod(0o644)
+        for unit, allowed in ((BOT, True), (PUSH, False)):
+            mounts = [command for setting, command in PLAYED.items() if setting in made[unit].splitlines()]
+            script = " && ".join([*mounts, f"exec {AS_NOBODY} /usr/bin/python3 -I -S {program}"])
+            done = subprocess.run(["unshare", "--mount", "sh", "-c", script], capture_output=True, check=False)
+            assert (done.returncode == 0) is allowed, done.stderr
 
 
 def test_units_hold_no_secret_and_know_their_site(home: Path) -> None:
@@ -121,7 +179,7 @@ def test_cron_starts_the_bot_once_and_again_when_it_is_gone(home: Path, tmp_path
     ("setting", "name"),
     [
         ("DISCORD_BOT_TOKEN", "DISCORD_BOT_TOKEN"),
-        ("REDIS_HOST", "REDIS_HOST or REDIS_URL"),
+        ("REDIS_HOST", "LEASE_URL, REDIS_URL or REDIS_HOST"),
         ("PUSHGATEWAY_URL", "PUSHGATEWAY_URL"),
         ("PUSHGATEWAY_PASSWORD", "PUSHGATEWAY_PASSWORD"),
     ],
@@ -132,6 +190,15 @@ def test_what_the_site_lacks_is_named_and_nothing_is_written(setting: str, name:
     with pytest.raises(ConfigError, match=rf"\.env: not set: {name};"):
         check(settings_of(home), Site("xserver", home, None))
     assert not (home / "var").exists()
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/bots", "etcd://h1,h2,h3/bots", "redis://10.0.0.1"])
+def test_a_lease_in_any_store_will_do(url: str, home: Path) -> None:
+    (home / ".env").write_text(COMPLETE.replace("REDIS_HOST=10.0.0.1", f"LEASE_URL={url}"))
+    check(settings_of(home), Site("xserver", home, None))
+    (home / ".env").write_text(COMPLETE + f"LEASE_URL={url}\nREDIS_URL=redis://10.0.0.2\n")
+    with pytest.raises(ConfigError, match="LEASE_URL and REDIS_URL name two stores"):
+        check(settings_of(home), Site("xserver", home, None))
 
 
 def test_a_bot_that_is_to_log_in_beside_others_gets_no_units(home: Path) -> None:

@@ -12,10 +12,13 @@ from click.testing import CliRunner, Result
 
 from rectbot import cli
 from rectbot.errors import ConfigError
+from rectbot.failover.wiring import store_options
 from rectbot.settings import KNOWN, load_settings
 from rectbot.stack import components, preflight, supervise
 from rectbot.stack.layout import Layout
 from rectbot.stack.link import split_address
+from rectbot.stack.status import lease_of_stack
+from rectbot.stack.view import is_away
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -68,6 +71,9 @@ def test_a_port_in_use_names_its_holder(home: Path) -> None:
     [
         ("DISCORD_ALERT_WEBHOOK_URL", "hello", "is not a webhook's URL"),
         ("REDIS_URL", "http://x", "REDIS_URL is wrong"),
+        ("LEASE_URL", "http://x", "LEASE_URL is wrong"),
+        ("LEASE_URL", "s3://", "LEASE_URL is wrong"),
+        ("LEASE_URL", "etcd://h1,,h2", "LEASE_URL is wrong"),
         ("PUSHGATEWAY_URL", "foo", "PUSHGATEWAY_URL='foo' is wrong"),
         ("PUSHGATEWAY_PASSWORD", "edited", "does not admit prom with PUSHGATEWAY_PASSWORD; run 'rectbot init'"),
         ("LOKI_URL", "http://[::1", "is not the address of Loki (LOKI_URL)"),
@@ -82,6 +88,53 @@ def test_what_a_program_would_refuse_is_said_before_anything_starts(
     _run("init")
     monkeypatch.setenv(name, value)
     _refused(_run("up"), said)
+
+
+@pytest.mark.parametrize(
+    ("values", "own"),
+    [
+        ({}, True),
+        ({"LEASE_URL": "s3://bucket/bots"}, False),
+        ({"LEASE_URL": "etcd://h1,h2,h3/bots"}, False),
+        ({"LEASE_URL": "redis://10.0.0.1"}, False),
+        ({"REDIS_URL": "redis://10.0.0.1"}, False),
+        ({"REDIS_URL": "redis+sentinel://127.0.0.1:29379/mymaster"}, False),
+        ({"LEASE_URL": "unix:///run/redis.sock"}, False),
+        ({"LEASE_URL": "redis://localhost:29379"}, True),
+        ({"REDIS_HOST": "10.0.0.1"}, True),  # as before: there each site has a link to the stack's own
+    ],
+)
+def test_the_stack_has_a_redis_only_where_the_lease_is_in_it(
+    home: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, str], own: bool
+) -> None:
+    _run("init")
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings()
+    layout = Layout.of(settings)
+    parts = {part.name: part for part in components.components(settings, layout)}
+    assert [name in parts for name in ("redis", "link-xserver", "link-oci")] == [own] * 3
+    for site in ("xserver", "oci"):
+        told = {name for name in parts[f"bot-{site}"].program.environment if name.startswith("REDIS")}
+        assert told == ({"REDIS_HOST", "REDIS_PORT", "REDIS_USER"} if own else set())
+    listens = {name for name, _, _ in preflight.ports(settings, layout)}
+    assert ("redis" in listens, "link-oci" in listens) == (own, own)
+    url = values.get("LEASE_URL") or values.get("REDIS_URL")
+    seen = store_options(lease_of_stack(settings))
+    assert seen["url"] == (None if own else url)
+
+
+@pytest.mark.parametrize("name", ["LEASE_URL", "REDIS_URL", "REDIS_HOST", "PUSHGATEWAY_URL"])
+def test_a_site_whose_lease_is_elsewhere_needs_no_stack_here(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("SITE_ID", "oci")
+    assert not is_away(load_settings())
+    values = {"LEASE_URL": "s3://bucket/bots", "REDIS_URL": "redis://10.0.0.1", "REDIS_HOST": "10.0.0.1"}
+    monkeypatch.setenv(name, values.get(name, "https://h/metrics/job/x"))
+    assert is_away(load_settings())
+    monkeypatch.delenv("SITE_ID")
+    assert not is_away(load_settings())
 
 
 def test_a_broken_certificate_is_named(home: Path) -> None:

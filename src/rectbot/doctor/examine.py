@@ -64,11 +64,11 @@ SITE: dict[str, Check] = {
     "pushed": site.pushed_lately,
     "webhook": monitoring.the_webhook_is_there,
 }
+_REDIS = (store.asks_for_a_password, rights.least_rights, store.keeps_its_data, store.agrees_on_the_time)
 FILES = {"failover": site.runs_under_the_lease} | {
     name: STACK[name] for name in ("disk", "allowlist", "htpasswd", "file-modes", "passwords", "dashboard", "tunnel")
 }
 CHECKS = {Engine.NATIVE: STACK, Engine.COMPOSE: STACK, Engine.SITE: SITE, Engine.NONE: FILES}
-_REDIS = (store.asks_for_a_password, rights.least_rights, store.agrees_on_the_time)
 _STYLES = {Result.PASS: "green", Result.WARN: "yellow", Result.FAIL: "bold red"}
 
 
@@ -104,9 +104,14 @@ def run(subject: Subject) -> Iterator[tuple[str, Verdict]]:
 
 
 def _checks(subject: Subject) -> dict[str, Check]:
-    """A site whose lease is elsewhere has no Redis to ask."""
+    """Where the lease is elsewhere that store is asked, and no Redis: only Compose has one all the same."""
     checks = CHECKS[subject.engine]
-    if subject.engine is Engine.SITE and not lease.is_in_redis(subject.settings):
+    if subject.engine is Engine.SITE:
+        elsewhere = not lease.is_in_redis(subject.settings)
+    else:
+        elsewhere = subject.engine is not Engine.NONE and not lease.is_in_the_stack(subject.settings)
+        checks = checks | ({"lease": lease.answers} if elsewhere else {})
+    if elsewhere and subject.engine is not Engine.COMPOSE:
         return {name: check for name, check in checks.items() if check not in _REDIS}
     return checks
 

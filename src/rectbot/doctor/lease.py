@@ -7,6 +7,7 @@ from rectbot.doctor.verdict import Verdict, ok, warn
 from rectbot.errors import ConfigError
 from rectbot.failover.wiring import failover_config, redis_endpoint, store_options
 from rectbot.settings import Settings
+from rectbot.stack.components import keeps_the_lease
 
 _MONTH_MS = 30 * 86_400_000
 _FREE_WRITES, _FREE_READS = 1_000_000, 10_000_000  # of Cloudflare R2, 2026
@@ -16,6 +17,14 @@ def is_in_redis(settings: Settings) -> bool:
     """Also where the settings are wrong: then the checks of Redis say so."""
     try:
         return redis_endpoint(settings) is not None
+    except ConfigError:
+        return True
+
+
+def is_in_the_stack(settings: Settings) -> bool:
+    """Whether it is in the Redis of the stack that runs here; also where the settings are wrong."""
+    try:
+        return keeps_the_lease(settings)
     except ConfigError:
         return True
 

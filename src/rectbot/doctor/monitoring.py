@@ -24,7 +24,7 @@ def somebody_leads(subject: Subject) -> Verdict:
     """One site holds the lease."""
     text = subject.get(f"{subject.hub_url}/metrics").data.decode()
     if "rectbot_redis_up 1.0" not in text:
-        return fail("the hub cannot read Redis", "'rectbot logs hub' says why")
+        return fail("the hub cannot read the lease's store", "'rectbot logs hub' says why")
     leaders = _LEADS.findall(text)
     if not leaders:
         return fail("no site leads: no bot is online", "'rectbot failover status' says why")

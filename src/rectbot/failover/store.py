@@ -169,10 +169,10 @@ class LeaseStore:
     async def events(self, count: int = 100) -> list[Event]:
         """The last `count` events, newest last. Raises StoreUnavailable or ConfigError."""
         version = await self.register.read(boottime_ms() + _OPERATOR_PATIENCE_MS)
-        entries = {entry.number: entry for entry in await self.register.journal(count)}
         record = self._seen(version).record
-        for entry in _outbox(record) if record else []:
-            entries.setdefault(entry.number, entry)  # its writer died before it journaled it
+        outbox = _outbox(record) if record else []  # the last ones, also those whose writer died before it journaled
+        journal = await self.register.journal(count) if len(outbox) < count else []
+        entries = {entry.number: entry for entry in (*outbox, *journal)}
         events = [decode_event(entries[number]) for number in sorted(entries)]
         return [event for event in events if event is not None][-count:]
 

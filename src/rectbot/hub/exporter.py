@@ -24,14 +24,16 @@ class _Collected(Collector):
 
 
 def exposition(snapshot: Snapshot | None, config: FailoverConfig) -> bytes:
-    """The text that Prometheus scrapes; `snapshot` is None while Redis does not answer."""
+    """The text that Prometheus scrapes; `snapshot` is None while the store does not answer."""
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_Collected(_metrics(snapshot, config)))
     return generate_latest(registry)
 
 
 def _metrics(snapshot: Snapshot | None, config: FailoverConfig) -> Iterator[Metric]:
-    yield _gauge("rectbot_redis_up", "1 while the hub can read the failover's state from Redis.", snapshot is not None)
+    yield _gauge(
+        "rectbot_redis_up", "1 while the hub can read the failover's state from its store.", snapshot is not None
+    )
     if snapshot is None:
         return  # no value is better than an old one
     yield from _sites(snapshot, config.priority)

@@ -63,16 +63,16 @@ class Hub:
         return Answer(b"ok\n")
 
     async def _snapshot(self) -> Snapshot | None:
-        """The state now, or None; says it once when Redis goes away and once when it is back."""
+        """The state now, or None; says it once when the store goes away and once when it is back."""
         try:
             snapshot = await self._store.snapshot()
         except (StoreUnavailable, RectbotError) as error:
             if self._reachable is not False:
-                log.warning("Redis does not answer: %s", error)
+                log.warning("the lease's store does not answer: %s", error)
             self._reachable = False
             return None
         if self._reachable is False:
-            log.warning("Redis answers again")
+            log.warning("the lease's store answers again")
         self._reachable = True
         return snapshot
 

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rectbot.errors import ConfigError, RectbotError
+from rectbot.failover.wiring import redis_endpoint
+from rectbot.hosts import is_loopback
 from rectbot.settings import Settings, reachable
 from rectbot.stack import grafana, redis_users
 from rectbot.stack.layout import Layout, write_private
@@ -61,6 +63,19 @@ def uses_local_discord(settings: Settings) -> bool:
     return settings.discord_bot_token is None
 
 
+def keeps_the_lease(settings: Settings) -> bool:
+    """Whether the lease is in the stack's own Redis; where a URL names another store, that Redis does not run.
+
+    Raises ConfigError for a wrong URL.
+    """
+    if settings.lease_url is None and settings.redis_url is None:
+        return True
+    where = redis_endpoint(settings)
+    if where is None or where.path or where.sentinels:
+        return False
+    return is_loopback(where.host) and where.port == settings.port("redis")
+
+
 def pushing_site(settings: Settings) -> str:
     """The site whose host is measured: the preferred one, which oci watches."""
     return settings.failover_priority[0]
@@ -100,7 +115,8 @@ def components(settings: Settings, layout: Layout) -> list[Component]:
         parts.append(_ours("discord", command, f"http://127.0.0.1:{settings.port('discord')}"))
     parts += _grafana(settings, layout)
     sites = local_sites(settings, layout)
-    parts += [_link(settings, site) for site in sites]
+    if keeps_the_lease(settings):
+        parts += [_link(settings, site) for site in sites]
     for site in sites:
         parts += _site(settings, layout, site)
     return parts
@@ -113,8 +129,9 @@ def _servers(settings: Settings, layout: Layout) -> list[Component]:
     # One process: a worker whose master was killed would keep the port, and its title would overwrite the environment
     # by which we know our processes. It also keeps our user, who alone may read htpasswd.
     nginx_globals = f"daemon off; master_process off; pid {nginx / 'nginx.pid'};"
+    redis = ("redis-server", str(layout.folder("redis") / "redis.conf"))
     return [
-        _server("redis", ("redis-server", str(layout.folder("redis") / "redis.conf")), f"127.0.0.1:{port('redis')}"),
+        *([_server("redis", redis, f"127.0.0.1:{port('redis')}")] if keeps_the_lease(settings) else []),
         _server(
             "pushgateway",
             (
@@ -236,12 +253,12 @@ def site_environment(settings: Settings, layout: Layout, site: str) -> dict[str,
     environment = {
         "FAILOVER_ENABLED": "true",
         "SITE_ID": site,
-        "REDIS_USER": redis_users.user_of(settings, site),
-        "REDIS_HOST": "127.0.0.1",
-        "REDIS_PORT": str(link_port(settings, site)),
         "BOT_PID_FILE": str(pid_file(layout, site)),
         "LOKI_SPOOL": str(layout.folder("spool") / f"bot-{site}"),
     }
+    if keeps_the_lease(settings):
+        user, port = redis_users.user_of(settings, site), str(link_port(settings, site))
+        environment |= {"REDIS_USER": user, "REDIS_HOST": "127.0.0.1", "REDIS_PORT": port}
     if "loki_url" not in given:
         environment["LOKI_URL"] = f"https://localhost:{settings.port('push-proxy')}"  # as the other host does
     if uses_local_discord(settings):

@@ -12,11 +12,19 @@ from pathlib import Path
 from rectbot.alerts.webhook import webhook_url
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.wiring import check_url, failover_config
+from rectbot.hosts import is_loopback
 from rectbot.logs.client.target import target_of as loki_target
 from rectbot.push.target import target_of as push_target
 from rectbot.settings import Settings
 from rectbot.stack import certificate, redis_users
-from rectbot.stack.components import console_port, link_port, local_sites, site_settings, uses_local_discord
+from rectbot.stack.components import (
+    console_port,
+    keeps_the_lease,
+    link_port,
+    local_sites,
+    site_settings,
+    uses_local_discord,
+)
 from rectbot.stack.init import admits
 from rectbot.stack.layout import Layout, read_text
 from rectbot.stack.processes import port_holder
@@ -43,7 +51,8 @@ def check(settings: Settings, layout: Layout) -> None:
 
 def ports(settings: Settings, layout: Layout) -> Iterator[tuple[str, str, int]]:
     """Name, address and port of everything that the stack listens on."""
-    for name in ("redis", "pushgateway", "prometheus", "alertmanager", "hub", "loki"):
+    redis = keeps_the_lease(settings)
+    for name in (*(["redis"] if redis else []), "pushgateway", "prometheus", "alertmanager", "hub", "loki"):
         yield name, "127.0.0.1", settings.port(name)
     yield "nginx", settings.push_proxy_bind, settings.port("push-proxy")
     yield "nginx", "127.0.0.1", settings.port("push-inner")
@@ -51,7 +60,7 @@ def ports(settings: Settings, layout: Layout) -> Iterator[tuple[str, str, int]]:
         yield "console", settings.console_bind, console_port(settings)
     if uses_local_discord(settings):
         yield "discord", "127.0.0.1", settings.port("discord")
-    for site in local_sites(settings, layout):
+    for site in local_sites(settings, layout) if redis else ():
         yield f"link-{site}", "127.0.0.1", link_port(settings, site)
     if has_grafana():
         yield "grafana", "127.0.0.1", settings.port("console")
@@ -83,8 +92,13 @@ def _check_disk(layout: Layout) -> None:
 
 
 def _check_secrets(settings: Settings, layout: Layout) -> None:
-    own_redis = settings.redis_url is None and settings.redis_host in ("127.0.0.1", "localhost", "::1")
-    for name in ("redis_password", "pushgateway_password", *(("redis_user",) if own_redis else ())):
+    own_redis = keeps_the_lease(settings)
+    own_user = own_redis and is_loopback(settings.redis_host)
+    for name in (
+        *(["redis_password"] if own_redis else []),
+        "pushgateway_password",
+        *(["redis_user"] if own_user else []),
+    ):
         if getattr(settings, name) is None:
             raise ConfigError(f"{layout.env_file}: {name.upper()} is not set; {_INIT}")
     redis_users.render(redis_users.values_of(settings))

@@ -18,9 +18,16 @@ from rectbot.errors import RectbotError
 from rectbot.failover.wiring import open_observer
 from rectbot.settings import Settings
 from rectbot.stack import configuration, control_socket, preflight, processes, supervise
-from rectbot.stack.components import Component, alert_webhook, choose_sites, local_sites, uses_local_discord
+from rectbot.stack.components import (
+    Component,
+    alert_webhook,
+    choose_sites,
+    keeps_the_lease,
+    local_sites,
+    uses_local_discord,
+)
 from rectbot.stack.layout import Layout
-from rectbot.stack.status import Observer, Status, own_redis
+from rectbot.stack.status import Observer, Status, lease_of_stack
 from rectbot.stack.supervise import Supervisor, site_program
 from rectbot.stack.view import address_table, live
 
@@ -90,12 +97,15 @@ async def _start(settings: Settings, layout: Layout, say: Say) -> None:
         say("up: WARNING: DISCORD_ALERT_WEBHOOK_URL is not set: alerts are shown here, and sent nowhere")
     async with Observer(settings) as observer:
         alone = local_sites(settings, layout) == settings.failover_priority
+        nobody_else = alone and uses_local_discord(settings)
+        if nobody_else and not keeps_the_lease(settings):
+            await _initialise(settings)
         for part in observer.parts:
             # The preferred site comes first and is awaited, so that it leads from the beginning.
             if not part.also:
                 supervisor.start(part.name if part.site is None else site_program(part.site))
             await _wait_healthy(observer, part, say)
-            if part.name == "redis" and alone and uses_local_discord(settings):
+            if part.name == "redis" and nobody_else:
                 await _initialise(settings)
         status = await _wait_for_leader(observer)
     say("")
@@ -105,7 +115,7 @@ async def _start(settings: Settings, layout: Layout, say: Say) -> None:
     if leader:
         say(f"up: {leader['site']} leads (epoch {leader['epoch']})")
     else:
-        say("up: no site leads yet: a Redis that was just started grants no lease for LOCK_TTL_MS")
+        say("up: no site leads yet: a store that was just started grants no lease for LOCK_TTL_MS")
     if uses_local_discord(settings):
         say("up: DISCORD_BOT_TOKEN is not set, so the bot talks to the local Discord; set it in .env for the real one")
 
@@ -121,12 +131,12 @@ def _drawn(table: Table) -> str:
 
 
 async def _initialise(settings: Settings) -> None:
-    """Tells Redis that no lease is in force, so that the first leader need not wait a whole TTL.
+    """Tells a new store that no lease is in force, so that the first leader need not wait a whole TTL.
 
     With the local Discord every bot is on this machine, and we have just seen that none is left. With a real token one
     may run on another host, under a lease that a new or restored Redis does not know: there the wait keeps it safe.
     """
-    store = open_observer(own_redis(settings))
+    store = open_observer(lease_of_stack(settings))
     try:
         await store.initialise()
     finally:
@@ -219,7 +229,7 @@ def _leader(settings: Settings | None) -> str:
     if settings is None:
         return ""
     with contextlib.suppress(RectbotError, TimeoutError):
-        return asyncio.run(_ask_who_leads(own_redis(settings)))
+        return asyncio.run(_ask_who_leads(lease_of_stack(settings)))
     return ""
 
 

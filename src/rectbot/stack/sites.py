@@ -7,7 +7,7 @@ import signal
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.settings import Settings
 from rectbot.stack import processes
-from rectbot.stack.components import local_sites
+from rectbot.stack.components import keeps_the_lease, local_sites
 from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import Supervisor, site_program
 
@@ -26,6 +26,10 @@ def play(settings: Settings, layout: Layout, fault: str, site: str) -> str:
     if not supervisor.running():
         raise RectbotError("no stack is running here; start it with 'rectbot up'")
     if fault in ("cut", "heal"):
+        if not keeps_the_lease(settings):
+            raise ConfigError(
+                "the lease is not in this stack's Redis, so no link of its own can be cut: cut the way there"
+            )
         return _link(supervisor, site, cut=fault == "cut")
     if fault == "start":
         return _start(supervisor, site)

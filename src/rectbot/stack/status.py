@@ -16,7 +16,7 @@ from rectbot.failover.store import StoreUnavailable
 from rectbot.failover.wiring import open_observer
 from rectbot.settings import Settings
 from rectbot.stack import redis_users
-from rectbot.stack.components import Component, components
+from rectbot.stack.components import Component, components, keeps_the_lease
 from rectbot.stack.health import TIMEOUT_SECONDS, Facts, check, http_json, push_times
 from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import Supervisor, site_program
@@ -36,7 +36,7 @@ class Status:
     components: dict[str, dict[str, Any]]  # `healthy` is None where it cannot be asked
     orders: list[str] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
-    unknown: str = ""  # why Redis does not say who leads
+    unknown: str = ""  # why the lease's store does not say who leads
 
     @property
     def healthy(self) -> bool:
@@ -58,22 +58,24 @@ class Status:
 
 @dataclass(frozen=True)
 class _Trouble:
-    """Why Redis does not say who leads; `refused`: it answers, and a setting is to be corrected."""
+    """Why the store does not say who leads; `refused`: it answers, and a setting is to be corrected."""
 
     why: str = ""
     refused: bool = False
 
 
-def own_redis(settings: Settings) -> Settings:
-    """The settings with the stack's own Redis, wherever the bots of `.env` look for theirs."""
-    here = {"redis_url": None, "redis_host": "127.0.0.1", "redis_tls": False, "redis_db": 0}
+def lease_of_stack(settings: Settings) -> Settings:
+    """The settings with the store of the stack's bots: its own Redis, unless a URL names another."""
+    if not keeps_the_lease(settings):
+        return settings
+    here = {"lease_url": None, "redis_url": None, "redis_host": "127.0.0.1", "redis_tls": False, "redis_db": 0}
     return settings.model_copy(update=here | {"redis_user": settings.redis_user or redis_users.HUB})
 
 
 class Observer:
     """Looks at a stack again and again over connections that it keeps. Use it as an async context manager.
 
-    With `away`, it looks from a site's host at the Redis that the site uses: no part of the stack is on that host.
+    With `away`, it looks from a site's host at the store that the site uses: no part of the stack is on that host.
     """
 
     def __init__(self, settings: Settings, *, away: bool = False) -> None:
@@ -81,11 +83,12 @@ class Observer:
         self.layout = Layout.of(settings)
         self.parts = [] if away else components(settings, self.layout)
         self._away = away
+        self._own = keeps_the_lease(settings)
         self._supervisor = Supervisor(self.layout)
 
     async def __aenter__(self) -> Observer:
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
-        self._store = open_observer(self.settings if self._away else own_redis(self.settings))
+        self._store = open_observer(self.settings if self._away else lease_of_stack(self.settings))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -124,13 +127,13 @@ class Observer:
         return f"http://127.0.0.1:{self.settings.port(name)}"
 
     async def _snapshot(self) -> tuple[Snapshot | None, _Trouble]:
-        """What Redis knows, or why it does not say."""
+        """What the store knows, or why it does not say."""
         try:
             return await self._store.snapshot(), _Trouble()
         except ConfigError as error:
             return None, _Trouble(str(error), refused=True)
         except (StoreUnavailable, RectbotError) as error:
-            return None, _Trouble(str(error) if self._away else "Redis does not answer")
+            return None, _Trouble(str(error) if self._away or not self._own else "Redis does not answer")
 
     async def _pushes(self) -> dict[str, dict[str, float]] | None:
         times = None if self._away else await push_times(self._http, self._url("pushgateway"))

@@ -29,7 +29,7 @@ _HEALTH = {True: Text("ok", "green"), False: Text("DOWN", "bold red"), None: Tex
 def show(settings: Settings, *, as_json: bool) -> int:
     """Prints one look, as plain text where the output is not a terminal, or as JSON.
 
-    On a site's own host, where no stack runs, it asks the Redis that the site uses. Returns 0 when all is known and
+    On a site's own host, where no stack runs, it asks the store that the site uses. Returns 0 when all is known and
     every component healthy, else 1. Raises RectbotError when no stack runs, after the JSON.
     """
     runs = Supervisor(Layout.of(settings)).running()
@@ -47,7 +47,8 @@ def show(settings: Settings, *, as_json: bool) -> int:
 
 def is_away(settings: Settings) -> bool:
     """Whether this is the host of a site whose stack is elsewhere, as its settings tell."""
-    elsewhere = settings.redis_url is not None or not is_loopback(settings.redis_host)
+    named = settings.lease_url is not None or settings.redis_url is not None
+    elsewhere = named or not is_loopback(settings.redis_host)
     return settings.site_id is not None and (elsewhere or settings.pushgateway_url is not None)
 
 
