@@ -44,7 +44,7 @@ def test_what_does_not_answer_is_named_with_what_to_do(tmp_path: Path) -> None:
         assert "Prometheus does not answer" in page
         assert "Alertmanager does not answer, so alerts cannot be shown" in page
         missing = found.get("/d/rectbot-overview")
-        assert "The dashboards cannot be read" in missing
+        assert "overview.json is not shown: it cannot be read" in missing
         assert "rectbot dashboards build" in missing
         assert list(tmp_path.rglob(".nicegui")) == []
 

@@ -12,7 +12,7 @@ from rectbot.dashboards import model
 from rectbot.dashboards.model import Variable, Window
 from rectbot.errors import RectbotError
 
-SITE = Variable("site", "Site", "query", "prometheus", "up", "site", multi=True, all_value=".+")
+SITE = Variable("site", "Site", "query", "prometheus", "up", "site", multi=True, all_value=".+", include_all=True)
 SEARCH = Variable("search", "Search", "textbox")
 HOUR = Window(1000, 4600, step=30, scrape=15)
 
@@ -104,28 +104,112 @@ def test_series_are_named(template: str, labels: dict[str, str], name: str) -> N
     assert model.legend(template, labels) == name
 
 
-def test_variables_of_every_kind_are_read() -> None:
-    common = {"multi": True, "includeAll": True, "allValue": ".+"}
-    dashboard: dict[str, Any] = {
-        "templating": {
-            "list": [
-                {"name": "site", "label": "Site", "type": "query", "datasource": {"type": "prometheus"}, **common}
-                | {"query": {"query": 'label_values(up{job=~"a, b"}, site)'}},
-                {"name": "job", "type": "query", "datasource": {"type": "loki"}, **common, "query": {"label": "job"}},
-                {"name": "level", "type": "custom", "query": "info, error", **common},
-                {"name": "search", "type": "textbox", "query": "", "allValue": "x"},
-            ]
-        }
-    }
-    assert model.variables(dashboard) == [
-        Variable("site", "Site", "query", "prometheus", 'up{job=~"a, b"}', "site", multi=True, all_value=".+"),
-        Variable("job", "job", "query", "loki", "", "job", multi=True, all_value=".+"),
-        Variable("level", "level", "custom", multi=True, all_value=".+", choices=("info", "error")),
-        Variable("search", "search", "textbox"),
-    ]
-    dashboard["templating"]["list"][0]["query"] = {"query": "query_result(up)"}
-    with pytest.raises(RectbotError, match="the variable site asks for"):
-        model.variables(dashboard)
+def _variable(**given: Any) -> Variable:
+    (found,) = model.variables({"templating": {"list": [{"name": "v", **given}]}})
+    return found
+
+
+@pytest.mark.parametrize(
+    ("query", "read"),
+    [
+        ({"query": 'label_values(up{job=~"a, b"}, site)'}, ("prometheus", 'up{job=~"a, b"}', "site", "")),
+        ("label_values(site)", ("prometheus", "", "site", "")),
+        (
+            ' label_values( node_uname_info{job="$job"},\n nodename ) ',
+            ("prometheus", 'node_uname_info{job="$job"}', "nodename", ""),
+        ),
+        ("query_result(topk(5, up))", ("prometheus", "", "", "topk(5, up)")),
+        ({"label": "job", "stream": '{a="b"}', "type": 1}, ("loki", '{a="b"}', "job", "")),
+    ],
+)
+def test_a_query_variable_is_read(query: Any, read: tuple[str, ...]) -> None:
+    found = _variable(type="query", query=query)
+    assert (found.source, found.metric, found.of_label, found.query) == read
+    assert not found.lack
+
+
+@pytest.mark.parametrize("given", [{"type": "query", "query": "magic(up)"}, {"type": "adhoc"}, {"type": "switch"}])
+def test_a_variable_that_is_not_known_says_so_and_costs_only_itself(given: dict[str, Any]) -> None:
+    assert "the variable v" in _variable(**given).lack
+
+
+def test_variables_of_other_kinds_are_read() -> None:
+    custom = _variable(type="custom", query="info, a\\,b, Warning : warn", multi=True, includeAll=True, allValue=".+")
+    assert (custom.choices, custom.all_value, custom.default) == (("info", "a,b", "warn"), ".+", None)
+    assert dict(custom.texts) == {"warn": "Warning"}
+    assert _variable(type="custom", query="a,b").default == ("a",)
+    assert _variable(type="custom", query="a,b", current={"value": "b"}).default == ("b",)
+    assert _variable(type="textbox", query="x").default == ("x",)
+    assert _variable(type="constant", query="x").hidden
+    source = _variable(type="datasource", query="prometheus", current={"value": "abcdef"})
+    assert (source.choices, source.default) == (("prometheus",), ("prometheus",))
+    assert "mysql" in _variable(type="datasource", query="mysql").lack
+    assert _variable(type="interval", query="1m,5m", auto=True).choices == ("auto", "1m", "5m")
+
+
+@pytest.mark.parametrize(
+    ("regex", "sort", "values"),
+    [
+        ("", 1, ["a10", "a9", "b1"]),
+        ("", 2, ["b1", "a9", "a10"]),
+        ("", 7, ["a9", "a10", "b1"]),
+        ("", 3, ["b1", "a9", "a10"]),
+        ("/^a/", 0, ["a9", "a10"]),
+        ("/^a(\\d+)/", 0, ["9", "10"]),
+        ("/(?<text>.)(?<value>\\d)$/", 0, ["9", "0", "1"]),
+    ],
+)
+def test_values_are_cut_and_sorted(regex: str, sort: int, values: list[str]) -> None:
+    assert _variable(type="query", query="label_values(x)", regex=regex, sort=sort).kept(["a9", "a10", "b1"]) == values
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("[[site]] $site ${site}", "a,b a,b a,b"),
+        ("${site:pipe}", "a|b"),
+        ("${site:regex}", "(a|b)"),
+        ("${site:csv}", "a,b"),
+        ("${site:json}", '["a", "b"]'),
+        ("${site:glob}", "{a,b}"),
+        ("${site:singlequote}", "'a','b'"),
+        ("${site:doublequote}", '"a","b"'),
+        ("${site:percentencode}", "a%2Cb"),
+        ("${site:queryparam}", "var-site=a&var-site=b"),
+        ("${__from:date:iso}", "1970-01-01T00:16:40.000Z"),
+        ("${__to:date:seconds}", "4600"),
+        ("$__rate_interval_ms", "60000"),
+    ],
+)
+def test_formats_of_variables(text: str, written: str) -> None:
+    assert put(text, "", {"site": ["a", "b"]}) == written
+
+
+def test_all_without_a_value_for_it_is_every_choice() -> None:
+    found = _variable(type="query", query="label_values(x)", includeAll=True, multi=True)
+    assert not found.decided
+    assert model.interpolate("$v", "prometheus", [found], {"v": None}, HOUR) == ".*"
+
+
+@pytest.mark.parametrize(
+    ("given", "source"),
+    [
+        ({"type": "loki", "uid": "x"}, "loki"),
+        ("Loki", "loki"),
+        ("$ds", "loki"),
+        ("${ds}", "loki"),
+        (None, "prometheus"),
+        ({"uid": "${ds}"}, "loki"),
+        ({"type": "influxdb", "uid": "x"}, "influxdb"),
+        ("-- Grafana --", "grafana"),
+        ("prometheus", "prometheus"),
+        ("${DS_PROMETHEUS}", "prometheus"),
+    ],
+)
+def test_which_server_a_query_goes_to(given: Any, source: str) -> None:
+    known = [Variable("ds", "", "datasource", source="loki")]
+    assert model.source_of({"datasource": given}, {}, known) == source
+    assert model.source_of({"datasource": "-- Mixed --"}, {"datasource": given}, known) == source
 
 
 def test_a_broken_file_is_an_error_that_says_how_to_mend_it(tmp_path: Path) -> None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from rectbot.console.alerts import Alerts
 from rectbot.console.live import Live
 from rectbot.console.panels.ask import Asker
 from rectbot.console.panels.draw import Artist
+from rectbot.console.shelf import Shelf
 from rectbot.console.tails import Tails
-from rectbot.console.translate import translated
 from rectbot.console.upstream import Shared, Upstream, open_http
-from rectbot.console.words import LANGUAGES, Words
-from rectbot.dashboards.model import load
-from rectbot.errors import RectbotError
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.store import LeaseStore
 from rectbot.failover.wiring import failover_config, open_store_from_settings
@@ -36,8 +32,7 @@ class Desk:
     alerts: Alerts
     tails: Tails
     live: Live
-    dashboards: dict[str, dict[str, dict[str, Any]]]  # by language and uid
-    broken: str = ""  # why there are none
+    dashboards: Shelf
 
     @classmethod
     @asynccontextmanager
@@ -56,22 +51,11 @@ class Desk:
         live = Live(store, prometheus, alerts)
         tails = Tails(Target(loki.url))
         asker = Asker(prometheus, loki)
-        found, broken = _dashboards(settings)
-        dashboards = {
-            language: {uid: translated(each, Words(language)) for uid, each in found.items()} for language in LANGUAGES
-        }
+        shelf = Shelf(settings.rectbot_home / "docker" / "monitoring" / "grafana" / "dashboards")
         try:
-            yield cls(settings, config, store, asker, Artist(asker), alerts, tails, live, dashboards, broken)
+            yield cls(settings, config, store, asker, Artist(asker), alerts, tails, live, shelf)
         finally:
             await live.close()
             await tails.close()
             await store.close()
             await http.close()
-
-
-def _dashboards(settings: Settings) -> tuple[dict[str, dict[str, Any]], str]:
-    folder = settings.rectbot_home / "docker" / "monitoring" / "grafana" / "dashboards"
-    try:
-        return load(folder), ""
-    except RectbotError as error:
-        return {}, str(error)

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from nicegui import ui
 
-from rectbot.console.board import RANGES
 from rectbot.console.panels.ask import View
+from rectbot.console.picker import RANGES
 from rectbot.console.visit import Choice, Visit, button
 from rectbot.console.widgets import MAX_LINES, Lines, log_lines
 from rectbot.dashboards.model import Variable, chosen_pattern, quoted_inside, seconds

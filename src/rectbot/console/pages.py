@@ -32,12 +32,11 @@ def add(desk: Desk, auth: Auth) -> None:
         found = visit.dashboards.get(uid)
         title = found["title"] if found else visit.words("dashboard.missing")
         with frame(visit, title, f"/d/{uid}"):
-            if found is None:
-                broken = visit.words("dashboard.broken", error=desk.broken) if desk.broken else ""
-                ui.label(broken).classes("problem")
-                return
-            query = request.query_params
-            await Board(visit, found, {name: query.getlist(name) for name in query}).build()
+            for file, reason in desk.dashboards.broken.items():
+                ui.label(visit.words("dashboard.broken", file=file, reason=reason)).classes("problem")
+            if found is not None:
+                query = request.query_params
+                Board(visit, found, {name: query.getlist(name) for name in query}).build()
 
     @ui.page("/logs", response_timeout=PATIENCE_SECONDS)
     async def logs(request: Request) -> None:

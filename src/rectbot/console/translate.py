@@ -12,7 +12,7 @@ _SHOWN = {"title", "description", "noValue", "text", "displayName", "content", "
 
 def translated(dashboard: Mapping[str, Any], words: Words) -> dict[str, Any]:
     """The same dashboard, its title without our name; what the catalogue lacks stays English. `language` is added."""
-    title = words.text(dashboard["title"].removeprefix("rectbot: "))
+    title = words.text(str(dashboard["title"]).removeprefix("rectbot: "))
     return {**replaced(dashboard, words.text), "title": title, "language": words.language}
 
 

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from rectbot.console.panels.fields import number
+from rectbot.console.panels.frames import Frame, number, series_frames, table_frame
 from rectbot.console.upstream import Upstream
-from rectbot.dashboards.model import Values, Variable, Window, interpolate, legend, step_of
+from rectbot.dashboards.model import Values, Variable, Window, interpolate, legend, lenient_seconds, source_of, step_of
+from rectbot.errors import RectbotError
 from rectbot.logs.client.query import Entry, entries
 
 POINTS = 240
 QUANTUM_SECONDS = 5.0  # who asks within it asks for the same time, and gets the same answer
 _KEPT_SECONDS = 20.0
 MAX_LINES = 300
+Json = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -43,23 +45,14 @@ class View:
         """The text with the variables' values."""
         return interpolate(text, source, self.known, self.values, self.window(step))
 
-
-@dataclass(frozen=True)
-class Series:
-    """A line in a chart: moments in milliseconds and values; None where there is none."""
-
-    name: str
-    points: list[list[float | None]]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One value with its labels, of the target `ref`."""
-
-    ref: str
-    name: str
-    labels: Mapping[str, str]
-    value: float
+    def of(self, panel: Json) -> View:
+        """The time of a panel that has one of its own (`timeFrom`), or one that is shifted (`timeShift`)."""
+        found = self
+        if length := lenient_seconds(panel.get("timeFrom")):
+            found = replace(found, start=found.end - length)
+        if shift := lenient_seconds(panel.get("timeShift")):
+            found = replace(found, start=found.start - shift, end=found.end - shift)
+        return found
 
 
 class Asker:
@@ -68,34 +61,38 @@ class Asker:
     def __init__(self, prometheus: Upstream, loki: Upstream) -> None:
         self._servers = {"prometheus": prometheus, "loki": loki}
 
-    async def series(self, panel: Mapping[str, Any], view: View) -> list[Series]:
-        """All series of a panel over time. Raises RectbotError."""
-        step = step_of(panel, view.end - view.start, POINTS)
-        answers = await asyncio.gather(*(self._range(target, view, step) for target in panel.get("targets", [])))
-        return [
-            Series(legend(target.get("legendFormat", ""), entry["metric"]), _points(entry["values"], step))
-            for target, answer in zip(panel["targets"], answers, strict=True)
-            for entry in answer
-        ]
+    async def frames(self, panel: Json, view: View) -> list[Frame]:
+        """The answers to all of a panel's queries, in their order. Raises RectbotError."""
+        targets = [each for each in panel.get("targets") or [] if not each.get("hide") and each.get("expr")]
+        tables = sum(each.get("format") == "table" for each in targets)
+        answers = await asyncio.gather(*(self._target(panel, each, view, many=tables > 1) for each in targets))
+        return [frame for answer in answers for frame in answer]
 
-    async def samples(self, panel: Mapping[str, Any], view: View) -> list[Sample]:
-        """All values of a panel at the end of its time. Raises RectbotError."""
-        answers = await asyncio.gather(*(self._instant(target, view) for target in panel.get("targets", [])))
-        return [
-            Sample(
-                ref=target["refId"],
-                name=legend(target["legendFormat"], entry["metric"]) if target.get("legendFormat") else "",
-                labels=entry["metric"],
-                value=number(entry["value"][1]),
-            )
-            for target, answer in zip(panel["targets"], answers, strict=True)
-            for entry in answer
-        ]
+    async def _target(self, panel: Json, target: Json, view: View, *, many: bool) -> list[Frame]:
+        source, ref = source_of(panel, target, view.known), str(target.get("refId", ""))
+        step = self.step(panel, view, target)
+        answer = await (self._instant if _is_instant(target) else self._range)(target, source, view, step)
+        if target.get("format") == "table":
+            return [table_frame(ref, answer, many=many)]
+        return series_frames(ref, view.put(target.get("legendFormat") or "", ""), answer)
 
-    async def lines(self, panel: Mapping[str, Any], view: View) -> list[Entry]:
+    @staticmethod
+    def step(panel: Json, view: View, target: Json | None = None) -> float:
+        """Seconds between two values of a panel, or of one of its queries."""
+        target = target or {}
+        least = lenient_seconds(view.put(str(target.get("interval") or panel.get("interval") or ""), ""))
+        points = int(panel.get("maxDataPoints") or POINTS)
+        found = step_of(
+            {"interval": f"{least:.0f}s"} if least else {}, view.end - view.start, max(2, min(points, 1_000))
+        )
+        return found * max(1, int(target.get("intervalFactor") or 1))
+
+    async def lines(self, panel: Json, view: View) -> list[Entry]:
         """The newest lines of a logs panel. Raises RectbotError."""
         found: list[Entry] = []
-        for target in panel.get("targets", []):
+        for target in panel.get("targets") or []:
+            if target.get("hide") or not target.get("expr"):
+                continue
             limit = min(int(target.get("maxLines") or MAX_LINES), MAX_LINES)
             found += await self.log(view.put(target["expr"], "loki"), view.start, view.end, limit)
         return found
@@ -112,13 +109,15 @@ class Asker:
             "direction": "backward",
         }
         answer = await self._servers["loki"].get("/loki/api/v1/query_range", params, seconds)
+        if answer["data"].get("resultType") != "streams":
+            raise RectbotError("this query computes numbers; it brings no lines")
         return entries(answer["data"]["result"])
 
-    async def annotations(self, dashboard: Mapping[str, Any], view: View, step: float) -> list[tuple[float, str, str]]:
+    async def annotations(self, dashboard: Json, view: View, step: float) -> list[tuple[float, str, str]]:
         """Events to mark in charts: moment in milliseconds, text, colour."""
-        given = [each for each in dashboard.get("annotations", {}).get("list", []) if each.get("expr")]
-        given = [each for each in given if each.get("enable", True)]
-        answers = await asyncio.gather(*(self._range(each, view, step, "prometheus") for each in given))
+        given = [each for each in (dashboard.get("annotations") or {}).get("list") or [] if each.get("expr")]
+        given = [each for each in given if each.get("enable", True) and source_of(each, {}, view.known) == "prometheus"]
+        answers = await asyncio.gather(*(self._range(each, "prometheus", view, step) for each in given))
         found = []
         for each, answer in zip(given, answers, strict=True):
             for entry in answer:
@@ -134,22 +133,33 @@ class Asker:
         """What a variable can be. Raises RectbotError."""
         if variable.kind != "query":
             return list(variable.choices)
-        if variable.source == "loki":
-            path, times = f"/loki/api/v1/label/{variable.of_label}/values", 1e9
-        else:
-            path, times = f"/api/v1/label/{variable.of_label}/values", 1.0
+        if variable.query:
+            return await self._results(variable, view)
         coarse = 60.0  # a choice may come up to a minute late; each page asks, with every change of the time
         start, end = math.floor(view.start / coarse) * coarse, math.ceil(view.end / coarse) * coarse
-        params = {"start": str(round(start * times)), "end": str(round(end * times))}
+        path = f"/api/v1/label/{variable.of_label}/values"
+        params = {
+            "start": _moment(start, variable.source, whole=True),
+            "end": _moment(end, variable.source, whole=True),
+        }
         if variable.metric:
-            params["match[]"] = view.put(variable.metric, "prometheus")
-        answer = await self._servers[variable.source].get(path, params, _KEPT_SECONDS)
-        return sorted(answer.get("data") or ())
+            params["query" if variable.source == "loki" else "match[]"] = view.put(variable.metric, variable.source)
+        answer = await self._server(variable.source).get(_prefix(variable.source) + path, params, _KEPT_SECONDS)
+        return variable.kept(answer.get("data") or ())
 
-    async def _range(
-        self, target: Mapping[str, Any], view: View, step: float, source: str | None = None
-    ) -> list[dict[str, Any]]:
-        source = source or _source(target)
+    async def _results(self, variable: Variable, view: View) -> list[str]:
+        """Each series of a query, as Grafana writes them: name{labels} value time."""
+        answer = await self._instant({"expr": variable.query}, variable.source, view, 15)
+        return variable.kept(
+            f"{legend('', each['metric'])} {each['value'][1]} {each['value'][0] * 1000:.0f}" for each in answer
+        )
+
+    def _server(self, source: str) -> Upstream:
+        if source not in self._servers:
+            raise RectbotError(f"the console asks Prometheus and Loki only, not the data source {source!r}")
+        return self._servers[source]
+
+    async def _range(self, target: Json, source: str, view: View, step: float) -> list[dict[str, Any]]:
         aligned = [math.floor(moment / step) * step for moment in (view.start, view.end)]
         params = {
             "query": view.put(target["expr"], source, step),
@@ -157,36 +167,46 @@ class Asker:
             "end": _moment(aligned[1], source),
             "step": f"{step:g}",
         }
-        path = "/loki/api/v1/query_range" if source == "loki" else "/api/v1/query_range"
-        answer = await self._servers[source].get(path, params, min(step, _KEPT_SECONDS))
-        found: list[dict[str, Any]] = answer["data"]["result"]
-        return found
+        path = _prefix(source) + "/api/v1/query_range"
+        return _result(await self._server(source).get(path, params, min(step, _KEPT_SECONDS)))
 
-    async def _instant(self, target: Mapping[str, Any], view: View) -> list[dict[str, Any]]:
-        source = _source(target)
-        params = {"query": view.put(target["expr"], source), "time": _moment(view.end, source)}
-        path = "/loki/api/v1/query" if source == "loki" else "/api/v1/query"
-        answer = await self._servers[source].get(path, params, QUANTUM_SECONDS)
-        found: list[dict[str, Any]] = answer["data"]["result"]
-        return found
+    async def _instant(self, target: Json, source: str, view: View, step: float) -> list[dict[str, Any]]:
+        params = {"query": view.put(target["expr"], source, step), "time": _moment(view.end, source)}
+        return _result(await self._server(source).get(_prefix(source) + "/api/v1/query", params, QUANTUM_SECONDS))
 
 
-def _source(target: Mapping[str, Any]) -> str:
-    return "loki" if target.get("queryType") else "prometheus"
+def _is_instant(target: Json) -> bool:
+    return target.get("queryType") == "instant" or (bool(target.get("instant")) and not target.get("range"))
 
 
-def _moment(seconds: float, source: str) -> str:
-    return str(round(seconds * 1e9)) if source == "loki" else f"{seconds:.3f}"
+def _result(answer: Any) -> list[dict[str, Any]]:
+    """The series of an answer; a scalar is one without labels."""
+    data = answer["data"]
+    if data.get("resultType") in ("scalar", "string"):
+        return [{"metric": {}, "value": data["result"]}]
+    if data.get("resultType") == "streams":
+        raise RectbotError("this query brings lines; a graph needs numbers, such as count_over_time(... [1m])")
+    found: list[dict[str, Any]] = data["result"]
+    return found
 
 
-def _points(values: list[list[Any]], step: float) -> list[list[float | None]]:
-    """With a None in each gap, so that no line is drawn over what is not known."""
+def _prefix(source: str) -> str:
+    return "/loki" if source == "loki" else ""
+
+
+def _moment(seconds: float, source: str, *, whole: bool = False) -> str:
+    if source == "loki":
+        return str(round(seconds * 1e9))
+    return str(round(seconds)) if whole else f"{seconds:.3f}"
+
+
+def points(moments: Sequence[Any], values: Sequence[Any], step: float) -> list[list[float | None]]:
+    """With a None in each gap of more than one and a half steps, so that no line is drawn over what is not known."""
     found: list[list[float | None]] = []
     before = math.inf
-    for moment, text in values:
-        if moment - before > 1.5 * step:
-            found.append([(before + step) * 1000, None])
-        value = number(text)
-        found.append([moment * 1000, value if math.isfinite(value) else None])
+    for moment, value in zip(moments, values, strict=True):
+        if moment - before > 1500 * step:
+            found.append([before + 1000 * step, None])
+        found.append([moment, value if isinstance(value, float) and math.isfinite(value) else None])
         before = moment
     return found

@@ -1,80 +1,169 @@
-"""ECharts options for time series, gauges and state timelines: https://echarts.apache.org/en/option.html
+"""ECharts options for time series: https://echarts.apache.org/en/option.html
 
-Keys that begin with a colon hold JavaScript; it is written here and calls `rectbotFormat` of static/format.js. Names
-that come from labels are data, never code.
+They are data only. Numbers and times are written in the browser, by static/chart.js, which finds under `format` how.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from rectbot.console.panels.ask import Series, View
-from rectbot.console.panels.fields import Field, colour, field_of
+from rectbot.console.panels.ask import View
+from rectbot.console.panels.axes import Axis, axes_of, time_axis
+from rectbot.console.panels.colours import colour
+from rectbot.console.panels.fields import Field, field_of
+from rectbot.console.panels.reduce import reduced, title
 
-_SOFT = "#7c8696"  # legible on both grounds
-_GRID = "rgba(128,136,150,0.18)"
-_TOOLTIP = {
+SOFT = "#7c8696"  # legible on both grounds
+GRID = "rgba(128,136,150,0.18)"
+TOOLTIP = {
     "backgroundColor": "#1f2530",
     "borderWidth": 0,
     "confine": True,
     "textStyle": {"color": "#e6e9ee", "fontSize": 12},
 }
-_TEXT = {"color": _SOFT, "fontSize": 11}
+TEXT = {"color": SOFT, "fontSize": 11}
 Marks = Sequence[tuple[float, str, str]]  # moment in milliseconds, text, colour
+Points = list[list[float | None]]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A series over time: moments in milliseconds and values; None where there is none."""
+
+    name: str
+    points: Points
+    field: Field
+    index: int = 0
+
+    @property
+    def colour(self) -> str:
+        last = next((value for _, value in reversed(self.points) if value is not None), None)
+        by_value = str((self.field.config.get("color") or {}).get("mode", "")).startswith(("thresholds", "continuous"))
+        return solid(self.field.colour(last if by_value else None, self.index, self.name))
+
+    @property
+    def stack(self) -> str:
+        """The name of what it is stacked with; nothing where it is not."""
+        stacking = self.field.custom.get("stacking") or {}
+        mode = stacking.get("mode")
+        sign = "-" if self.field.custom.get("transform") == "negative-Y" else ""
+        return f"{sign}{stacking.get('group') or 'A'} {mode}" if mode in ("normal", "percent") else ""
+
+    @property
+    def shares(self) -> bool:
+        """Whether it is stacked to a hundred percent."""
+        return self.stack.endswith("percent")
+
+    @property
+    def bars(self) -> bool:
+        return self.field.custom.get("drawStyle") == "bars"
+
+    def hidden(self, where: str) -> bool:
+        """From viz, legend or tooltip."""
+        return bool((self.field.custom.get("hideFrom") or {}).get(where))
 
 
 def timeseries(
-    panel: Mapping[str, Any], series: Sequence[Series], view: View, step: float, marks: Marks
+    panel: Mapping[str, Any], lines: Sequence[Line], view: View, step: float, marks: Marks
 ) -> dict[str, Any]:
-    """Lines or bars."""
+    """Lines, bars or points, on as many axes as there are units."""
     field = field_of(panel)
-    legend = panel.get("options", {}).get("legend", {}).get("showLegend", True)
-    names = [each.name for each in series]
-    drawn = [_line_or_bars(field_of(panel, each.name), each, index) for index, each in enumerate(series)]
-    if any(each["type"] == "bar" for each in drawn):
-        _align(drawn, view, step)
-    formatter = _formatter(field)
+    lines = [_turned(line) for line in lines if not line.hidden("viz")]
+    if any(line.stack or line.bars for line in lines):
+        lines = _aligned(lines, view, step)
+    lines = _shares(lines)
+    axes = axes_of(lines, field)
+    legend = (panel.get("options") or {}).get("legend") or {}
+    shown = bool(legend.get("showLegend", True)) and legend.get("displayMode") != "hidden"
+    right = shown and legend.get("placement") == "right"
+    tooltip = (panel.get("options") or {}).get("tooltip") or {}
     return {
         "animation": False,
-        "grid": {"left": 6, "right": 14, "top": 12, "bottom": 30 if legend else 6, "containLabel": True},
-        "tooltip": {"trigger": "axis", ":valueFormatter": formatter, "order": "valueDesc", **_TOOLTIP},
-        "legend": _legend(names, shown=legend),
-        "xAxis": _time_axis(view),
-        "yAxis": {
-            "type": "value",
-            "min": field.config.get("min"),
-            "max": field.config.get("max"),
-            "axisLabel": {**_TEXT, ":formatter": formatter},
-            "splitLine": {"lineStyle": {"color": _GRID}},
-            "splitNumber": 4,
-            "minInterval": 10**-field.decimals if field.decimals is not None and field.unit == "none" else 0,
+        "grid": {
+            "left": 6,
+            "right": "32%" if right else 14,
+            "top": 12,
+            "bottom": 30 if shown and not right else 6,
+            "containLabel": True,
         },
-        "series": [*drawn, _marks(field, marks)],
+        "tooltip": {"trigger": "axis", "show": tooltip.get("mode") != "none", **TOOLTIP},
+        "legend": _legend(lines, legend, shown=shown, right=right),
+        "xAxis": time_axis(view, TEXT, GRID),
+        "yAxis": [axis.options(TEXT, GRID) for axis in axes] or [{"type": "value"}],
+        "series": [*(_drawn(line, axes) for line in lines), _marks(field, marks)],
     }
 
 
-def _line_or_bars(field: Field, series: Series, index: int) -> dict[str, Any]:
-    custom, shade = field.custom, field.colour(None, index)
-    common: dict[str, Any] = {"name": series.name, "itemStyle": {"color": shade}, "data": series.points}
-    if custom.get("stacking", {}).get("mode") == "normal":
-        common["stack"] = "all"
-    if custom.get("drawStyle") == "bars":
+def _turned(line: Line) -> Line:
+    if line.field.custom.get("transform") != "negative-Y":
+        return line
+    return replace(line, points=[[moment, None if value is None else -value] for moment, value in line.points])
+
+
+def _drawn(line: Line, axes: Sequence[Axis]) -> dict[str, Any]:
+    custom, shade = line.field.custom, line.colour
+    common: dict[str, Any] = {
+        "name": line.name,
+        "itemStyle": {"color": shade},
+        "data": line.points,
+        "yAxisIndex": next((place for place, axis in enumerate(axes) if axis.holds(line)), 0),
+        "format": line.field.format if not line.shares else {"unit": "percentunit", "decimals": None},
+        "hidden": line.hidden("tooltip"),
+    }
+    if line.stack:
+        common |= {"stack": line.stack, "stackStrategy": "all"}
+    if line.bars:
         return {"type": "bar", "barMaxWidth": 14, "barMinWidth": 1, **common}
+    if custom.get("drawStyle") == "points":
+        return {"type": "scatter", "symbolSize": custom.get("pointSize", 5), **common}
+    nulls = custom.get("spanNulls")
+    points = _spanned(line.points, nulls) if nulls else line.points
+    style = custom.get("lineStyle") or {}
+    dashes = style.get("dash") or [10, 10]
     return {
         "type": "line",
         **common,
-        "data": _with_lonely_points(series.points),
-        "symbol": "none",
-        "lineStyle": {"width": max(1.4, custom.get("lineWidth", 1)), "color": shade},
-        "areaStyle": {"opacity": custom.get("fillOpacity", 0) / 100, "color": shade},
+        **_shape(custom.get("lineInterpolation")),
+        "data": points if custom.get("showPoints") == "always" else _with_lonely_points(points),
+        "symbol": "circle" if custom.get("showPoints") == "always" else "none",
+        "symbolSize": custom.get("pointSize", 5),
+        "lineStyle": {
+            "width": max(1.4, custom.get("lineWidth", 1)) if custom.get("lineWidth", 1) else 0,
+            "color": shade,
+            "type": {"dash": dashes, "dot": "dotted"}.get(str(style.get("fill")), "solid"),
+        },
+        "areaStyle": {"opacity": (custom.get("fillOpacity") or 0) / 100, "color": shade},
         "connectNulls": False,
         "emphasis": {"disabled": True},
     }
 
 
-def _with_lonely_points(points: list[list[float | None]]) -> list[Any]:
+def _shape(interpolation: object) -> dict[str, Any]:
+    steps: dict[str, dict[str, Any]] = {
+        "stepBefore": {"step": "start"},
+        "stepAfter": {"step": "end"},
+        "smooth": {"smooth": 0.4},
+    }
+    return steps.get(str(interpolation), {})
+
+
+def _spanned(points: Points, nulls: object) -> Points:
+    """Without the gaps that are to be drawn over: all, or those up to so many milliseconds."""
+    longest = math.inf if nulls is True else float(nulls) if isinstance(nulls, int | float) else 0.0
+    found: Points = []
+    for point in points:
+        if point[1] is None:
+            continue
+        if found and (point[0] or 0) - (found[-1][0] or 0) > longest:
+            found.append([found[-1][0], None])
+        found.append(point)
+    return found
+
+
+def _with_lonely_points(points: Points) -> list[Any]:
     """A value between two gaps is no line, so it is drawn as a dot."""
     found: list[Any] = []
     for index, point in enumerate(points):
@@ -84,168 +173,116 @@ def _with_lonely_points(points: list[list[float | None]]) -> list[Any]:
     return found
 
 
-def _align(drawn: list[dict[str, Any]], view: View, step: float) -> None:
-    """Bars are stacked by their place in the data and as wide as its steps: so all series get every moment."""
+def _aligned(lines: Iterable[Line], view: View, step: float) -> list[Line]:
+    """What is stacked is stacked by its place in the data, and bars are as wide as its steps: all get every moment."""
+    lines = list(lines)
     first, last = math.ceil(view.start / step), math.floor(view.end / step)
-    known = {point[0] for each in drawn for point in each["data"]}
-    moments = sorted(known | {number * step * 1000 for number in range(first, last + 1)})
-    for each in drawn:
-        values = {point[0]: point[1] for point in each["data"]}
-        each["data"] = [[moment, values.get(moment)] for moment in moments]
+    known = {point[0] for line in lines for point in line.points}
+    moments = sorted(
+        known | {number * step * 1000 for number in range(first, last + 1)}, key=lambda moment: moment or 0
+    )
+    found = []
+    for line in lines:
+        values = {point[0]: point[1] for point in line.points}
+        found.append(replace(line, points=[[moment, values.get(moment)] for moment in moments]))
+    return found
+
+
+def _shares(lines: Sequence[Line]) -> list[Line]:
+    """What is stacked to a hundred percent, as shares of each moment's sum."""
+    sums: dict[tuple[str, float | None], float] = {}
+    for line in lines:
+        if line.shares:
+            for moment, value in line.points:
+                sums[line.stack, moment] = sums.get((line.stack, moment), 0.0) + abs(value or 0.0)
+    return [_share(line, sums) if line.shares else line for line in lines]
+
+
+def _share(line: Line, sums: Mapping[tuple[str, float | None], float]) -> Line:
+    points = [
+        [moment, value / sums[line.stack, moment] if value is not None and sums[line.stack, moment] else value]
+        for moment, value in line.points
+    ]
+    return replace(line, points=points)
 
 
 def _marks(field: Field, marks: Marks) -> dict[str, Any]:
-    """Thresholds as dashed lines, and events: on a series of its own, which is there without data too."""
+    """Thresholds as lines or areas, and events: on a series of its own, which is there without data too."""
     lines: list[dict[str, Any]] = [
         {
             "xAxis": moment,
             "name": text,
             "lineStyle": {"color": colour(shade), "type": "dotted", "width": 1},
             "label": {"show": False},
-            "emphasis": {"label": {"show": True, "formatter": "{b}", "position": "insideEndTop", "color": _SOFT}},
+            "emphasis": {"label": {"show": True, "formatter": "{b}", "position": "insideEndTop", "color": SOFT}},
         }
         for moment, text, shade in marks
     ]
-    if field.custom.get("thresholdsStyle", {}).get("mode") == "dashed":
+    style = str((field.custom.get("thresholdsStyle") or {}).get("mode") or "off")
+    if "line" in style or "dashed" in style:
+        kind = "dashed" if "dashed" in style else "solid"
         lines += [
-            {"yAxis": value, "lineStyle": {"color": shade, "type": "dashed"}, "label": {"show": False}}
+            {"yAxis": value, "lineStyle": {"color": shade, "type": kind}, "label": {"show": False}}
             for value, shade in field.steps
             if math.isfinite(value)
         ]
-    return {"type": "line", "name": "", "data": [], "markLine": {"symbol": "none", "animation": False, "data": lines}}
-
-
-def gauge(panel: Mapping[str, Any], values: Sequence[tuple[str, float]]) -> dict[str, Any]:
-    """A dial for each value, side by side."""
-    field = field_of(panel)
-    least, most = float(field.config.get("min", 0)), float(field.config.get("max", 1))
-    bands = [(start, shade) for start, shade in field.steps if start < most] or [(least, colour("green"))]
-    ends = [start for start, _ in bands[1:]] + [most]
-    arc = [[(end - least) / (most - least), shade] for end, (_, shade) in zip(ends, bands, strict=True)]
-    count = max(1, len(values))
-    dials = [
-        {
-            "type": "gauge",
-            "min": least,
-            "max": most,
-            "center": [f"{100 * (index + 0.5) / count:.0f}%", "62%"],
-            "radius": "92%",
-            "startAngle": 200,
-            "endAngle": -20,
-            "axisLine": {"lineStyle": {"width": 7, "color": arc}},
-            "pointer": {"length": "55%", "width": 4, "itemStyle": {"color": _SOFT}},
-            "axisTick": {"show": False},
-            "splitLine": {"show": False},
-            "axisLabel": {"show": False},
-            "title": {"show": count > 1, "color": _SOFT, "fontSize": 11, "offsetCenter": [0, "64%"]},
-            "detail": {
-                "color": field.of_threshold(value),
-                "fontSize": 17,
-                "offsetCenter": [0, "34%"],
-                ":formatter": _formatter(field),
-            },
-            "data": [{"value": value, "name": name}],
-        }
-        for index, (name, value) in enumerate(values)
-    ]
-    return {"animation": False, "series": dials}
-
-
-_BAR = """(params, api) => {
-    const from = api.coord([api.value(1), api.value(0)]), to = api.coord([api.value(2), api.value(0)]);
-    const height = api.size([0, 1])[1] * 0.72, area = params.coordSys;
-    const left = Math.max(from[0], area.x), right = Math.min(Math.max(to[0], from[0] + 1), area.x + area.width);
-    if (right <= left) return;
-    const text = api.value(4) && right - left > 44 ? api.ordinalRawValue(3) : "";
-    return { type: "rect", shape: { x: left, y: from[1] - height / 2, width: right - left, height, r: 2 },
-             style: { fill: api.visual("color") },
-             textContent: { type: "text", style: { text, fill: "#fff", fontSize: 11 } },
-             textConfig: { position: "inside" } };
-}"""
-_BAR_TIP = """item => rectbotEscape(item.value[5]) + ": " + rectbotEscape(item.value[3]) + "<br>" +
-    new Date(item.value[1]).toLocaleString() + " - " + new Date(item.value[2]).toLocaleString()"""
-
-
-def state_timeline(panel: Mapping[str, Any], series: Sequence[Series], view: View, step: float) -> dict[str, Any]:
-    """One row for each series, a bar for each time during which its value did not change; a colour for each state."""
-    options = panel.get("options", {})
-    show, legend = int(options.get("showValue", "auto") != "never"), options.get("legend", {}).get("showLegend", True)
-    states: dict[tuple[str, str], list[list[Any]]] = {state: [] for state in field_of(panel).states}
-    for row, each in enumerate(series):
-        field = field_of(panel, each.name)
-        for start, end, value in _stretches(each.points, step * 1000):
-            state = field.mapped(value) or (f"{value:g}", field.colour(value, row))
-            states.setdefault(state, []).append([row, start, end, state[0], show, each.name])
-    return {
-        "animation": False,
-        "grid": {"left": 6, "right": 14, "top": 4, "bottom": 30 if legend else 4, "containLabel": True},
-        "tooltip": {":formatter": _BAR_TIP, **_TOOLTIP},
-        "legend": _legend([text for text, _ in states], shown=legend),
-        "xAxis": _time_axis(view),
-        "yAxis": {
-            "type": "category",
-            "data": [each.name for each in series],
-            "inverse": True,
-            "axisLabel": _TEXT,
-            "axisTick": {"show": False},
-            "axisLine": {"show": False},
-        },
-        "series": [
-            {
-                "type": "custom",
-                "name": text,
-                "itemStyle": {"color": _solid(shade)},
-                ":renderItem": _BAR,
-                "dimensions": ["row", "start", "end", _word("text"), "show", _word("series")],
-                "encode": {"x": [1, 2], "y": 0},
-                "data": bars,
-            }
-            for (text, shade), bars in states.items()
-        ],
-    }
-
-
-def _solid(shade: str) -> str:
-    return _SOFT if shade == "inherit" else shade
-
-
-def _word(name: str) -> dict[str, str]:
-    """A dimension that holds words."""
-    return {"name": name, "type": "ordinal"}
-
-
-def _stretches(points: list[list[float | None]], step_ms: float) -> list[tuple[float, float, float]]:
-    """Start, end and value of each time without a change; a value holds until the next one, at most for a step."""
-    found: list[tuple[float, float, float]] = []
-    for moment, value in points:
-        if value is None or moment is None:
-            continue
-        start, end = moment, moment + step_ms
-        if found and found[-1][2] == value and found[-1][1] >= moment:
-            start = found.pop()[0]
-        elif found and found[-1][1] > moment:
-            found[-1] = (found[-1][0], moment, found[-1][2])
-        found.append((start, end, value))
+    found: dict[str, Any] = {"type": "line", "name": "", "data": [], "hidden": True}
+    found["markLine"] = {"symbol": "none", "animation": False, "data": lines}
+    if "area" in style:
+        found["markArea"] = {"silent": True, "data": list(_bands(field))}
     return found
 
 
-def _time_axis(view: View) -> dict[str, Any]:
-    return {
-        "type": "time",
-        "min": view.start * 1000,
-        "max": view.end * 1000,
-        "axisLabel": {**_TEXT, "hideOverlap": True},
-        "axisLine": {"lineStyle": {"color": _GRID}},
-        "splitLine": {"show": False},
+def _bands(field: Field) -> Iterable[list[dict[str, Any]]]:
+    steps = field.steps
+    for (start, shade), following in zip(steps, [*steps[1:], None], strict=True):
+        if shade in ("transparent", "inherit"):
+            continue
+        lower: dict[str, Any] = {"itemStyle": {"color": shade, "opacity": 0.1}}
+        lower |= {"yAxis": start} if math.isfinite(start) else {}
+        yield [lower, {"yAxis": following[0]} if following else {}]
+
+
+def _legend(lines: Sequence[Line], given: Mapping[str, Any], *, shown: bool, right: bool) -> dict[str, Any]:
+    names = [line.name for line in lines if not line.hidden("legend")]
+    found: dict[str, Any] = {
+        "show": shown,
+        "type": "scroll",
+        "itemHeight": 8,
+        "itemWidth": 12,
+        "data": names,
+        "textStyle": TEXT,
+        "inactiveColor": "#9aa3af55",
+        "pageTextStyle": TEXT,
+        "pageIconColor": SOFT,
+        "values": _legend_values(lines, given.get("calcs") or ()),
     }
+    place = {"orient": "vertical", "right": 4, "top": 8, "bottom": 8, "width": "30%"} if right else {"bottom": 0}
+    return found | place
 
 
-def _legend(names: list[str], *, shown: bool) -> dict[str, Any]:
-    text = {"textStyle": _TEXT, "inactiveColor": "#9aa3af55", "pageTextStyle": _TEXT, "pageIconColor": _SOFT}
+def _legend_values(lines: Sequence[Line], calculations: Sequence[str]) -> dict[str, Any]:
+    """What stands beside each name: the calculation's title, its value and how that is written."""
+    found: dict[str, Any] = {}
+    for line in lines if calculations else ():
+        values = [value for _, value in line.points]
+        entries = []
+        for name in calculations:
+            try:
+                value = reduced(name, values)
+            except KeyError:
+                continue  # the panel says that it is not known
+            if isinstance(value, float | int):
+                entries.append({"title": title(name), "value": float(value), **line.field.format})
+        found[line.name] = entries
+    return found
+
+
+def solid(shade: str) -> str:
+    return SOFT if shade == "inherit" else shade
+
+
+def legend_of_states(names: list[str], *, shown: bool) -> dict[str, Any]:
+    """The legend of a chart whose names are states."""
+    text = {"textStyle": TEXT, "inactiveColor": "#9aa3af55", "pageTextStyle": TEXT, "pageIconColor": SOFT}
     return {"show": shown, "type": "scroll", "bottom": 0, "itemHeight": 8, "itemWidth": 12, "data": names, **text}
-
-
-def _formatter(field: Field) -> str:
-    decimals = "null" if field.decimals is None else str(int(field.decimals))
-    unit = "".join(letter for letter in field.unit if letter.isalnum())
-    return f"value => rectbotFormat(value, '{unit}', {decimals})"

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
-from rectbot.console.panels import charts
-from rectbot.console.panels.ask import POINTS, Asker, Sample, View
-from rectbot.console.panels.fields import Field, field_of
+from rectbot.console.panels import charts, dials
+from rectbot.console.panels.ask import Asker, View, points
+from rectbot.console.panels.charts import Line
+from rectbot.console.panels.data import Data, Value
+from rectbot.console.panels.fields import Field
+from rectbot.console.panels.frames import NUMBER, TIME
+from rectbot.console.panels.table import table
 from rectbot.console.upstream import Shared
 from rectbot.console.widgets import log_lines, packed
-from rectbot.dashboards.model import step_of
+from rectbot.errors import RectbotError
 
+log = logging.getLogger(__name__)
 Json = Mapping[str, Any]
 Drawing = dict[str, Any]  # what the panel's element shows, packed; and `empty`: whether that is nothing
 _KEPT_SECONDS = 5.0
+_MOST_COURSE = 60  # points of a stat's course
 
 
 class Artist:
@@ -24,10 +31,14 @@ class Artist:
     def __init__(self, asker: Asker) -> None:
         self._asker = asker
         self._shared = Shared()
+        self._told: set[tuple[str, object, str]] = set()
         self._kinds: dict[str, Callable[[Json, Json, View], Awaitable[Drawing]]] = {
             "timeseries": self._timeseries,
             "state-timeline": self._state_timeline,
+            "status-history": self._state_timeline,
             "gauge": self._gauge,
+            "bargauge": self._bars,
+            "piechart": self._pie,
             "stat": self._stat,
             "table": self._table,
             "logs": self._logs,
@@ -38,131 +49,120 @@ class Artist:
         return kind in self._kinds
 
     async def draw(self, dashboard: Json, panel: Json, view: View) -> Drawing:
-        """The drawing of one panel. Raises RectbotError with the server's reason."""
+        """The drawing of one panel. Raises RectbotError: what the server says, or what is wrong in the panel."""
         question = (dashboard["uid"], dashboard.get("language"), panel["id"], view.chosen, view.start, view.end)
         draw = self._kinds[panel["type"]]
 
         async def pack() -> Drawing:
-            drawing = await draw(dashboard, panel, view)
-            return {name: value if isinstance(value, bool) else packed(value) for name, value in drawing.items()}
+            try:
+                drawing = await draw(dashboard, panel, view.of(panel))
+                return {name: value if isinstance(value, bool) else packed(value) for name, value in drawing.items()}
+            except RectbotError:
+                raise
+            except Exception as error:
+                raise self._fault(dashboard, panel, error) from error
 
         drawing: Drawing = await self._shared.get(question, _KEPT_SECONDS, pack)
         return drawing
 
+    def _fault(self, dashboard: Json, panel: Json, error: Exception) -> RectbotError:
+        """What stands in the panel; the first time it is in the log too, with where it comes from."""
+        reason = f"{type(error).__name__}: {error}"
+        what = (str(dashboard["uid"]), panel["id"], reason)
+        if what not in self._told:
+            self._told.add(what)
+            log.error("console: panel %r of %s cannot be drawn", panel.get("title"), dashboard["uid"], exc_info=error)
+        return RectbotError(f"this panel's JSON cannot be drawn ({reason[:200]}); the hub's log says more")
+
+    async def _data(self, panel: Json, view: View) -> Data:
+        return Data(panel, await self._asker.frames(panel, view), view)
+
+    def _lines(self, data: Data, step: float) -> list[Line]:
+        found = []
+        for each in data.numbers:
+            time = next((column for column in each.frame.columns if column.kind == TIME), None)
+            if time is not None:
+                found.append(Line(each.name, points(time.values, each.column.values, step), each.field, each.index))
+        return found
+
     async def _timeseries(self, dashboard: Json, panel: Json, view: View) -> Drawing:
-        step = step_of(panel, view.end - view.start, POINTS)
-        series = await self._asker.series(panel, view)
-        marks = await self._asker.annotations(dashboard, view, step)
-        options = charts.timeseries(panel, series, view, step, marks)
-        return {"options": options, "empty": not any(each.points for each in series)}
+        step = max([self._asker.step(panel, view), *(self._asker.step(panel, view, each) for each in _targets(panel))])
+        lines = self._lines(await self._data(panel, view), step)
+        marks = await self._asker.annotations(dashboard, view, self._asker.step({}, view))
+        options = charts.timeseries(panel, lines, view, step, marks)
+        return {"options": options, "empty": not any(line.points for line in lines)}
 
     async def _state_timeline(self, _: Json, panel: Json, view: View) -> Drawing:
-        step = step_of(panel, view.end - view.start, POINTS)
-        series = await self._asker.series(panel, view)
-        return {"options": charts.state_timeline(panel, series, view, step), "empty": not series}
+        step = self._asker.step(panel, view)
+        lines = self._lines(await self._data(panel, view), step)
+        return {"options": dials.state_timeline(panel, lines, view, step), "empty": not lines}
 
     async def _gauge(self, _: Json, panel: Json, view: View) -> Drawing:
-        samples = await self._finite(panel, view)
-        return {"options": charts.gauge(panel, [(each.name, each.value) for each in samples]), "empty": not samples}
+        values = _finite((await self._data(panel, view)).values())
+        return {"options": dials.gauge(values), "empty": not values}
 
-    async def _stat(self, _: Json, panel: Json, view: View) -> Drawing:
-        samples = await self._finite(panel, view)
-        mode = panel.get("options", {}).get("textMode", "auto")
-        background = panel.get("options", {}).get("colorMode") == "background"
+    async def _pie(self, _: Json, panel: Json, view: View) -> Drawing:
+        values = _finite((await self._data(panel, view)).values())
+        return {"options": dials.pie(panel, values), "empty": not values}
+
+    async def _bars(self, _: Json, panel: Json, view: View) -> Drawing:
         items = []
-        for index, each in enumerate(samples):
-            field = field_of(panel, each.name)
-            text = None if mode == "name" else _cell(field, each.value, index)
-            shade = text["colour"] if text and text.get("mapped") else field.colour(each.value, index)
-            name = each.name if mode in ("name", "value_and_name") or (mode == "auto" and len(samples) > 1) else ""
-            # Where values stand alone, several need their names all the same.
-            name = each.name if mode == "value" and len(samples) > 1 else name
-            items.append({"name": name, "cell": text, "colour": shade, "background": background})
+        for name, value, field in _finite((await self._data(panel, view)).values()):
+            width = field.most - field.least
+            share = max(0.0, min(1.0, (value - field.least) / width)) if width else 0.0
+            items.append({"name": name, "share": share, "cell": field.cell(value)})
         return {"items": items, "empty": not items}
 
-    async def _finite(self, panel: Json, view: View) -> list[Sample]:
-        return [each for each in await self._asker.samples(panel, view) if math.isfinite(each.value)]
+    async def _stat(self, _: Json, panel: Json, view: View) -> Drawing:
+        data = await self._data(panel, view)
+        options = panel.get("options") or {}
+        values = [each for each in data.values() if not isinstance(each.value, float) or math.isfinite(each.value)]
+        items = [
+            self._stat_item(each, options, many=len(values) > 1) | data.link(each, data.columns) for each in values
+        ]
+        return {"items": items, "empty": not items}
+
+    @staticmethod
+    def _stat_item(value: Value, options: Json, *, many: bool) -> dict[str, Any]:
+        mode, colours = options.get("textMode") or "auto", str(options.get("colorMode") or "value")
+        shown = value.of
+        cell = shown.field.cell(value.value, shown.index)
+        # Where values stand alone, several need their names all the same.
+        named = mode in ("name", "value_and_name") or (mode in ("auto", "value") and many)
+        return {
+            "name": shown.name if named else "",
+            "cell": None if mode in ("name", "none") else cell,
+            "colour": "inherit" if colours == "none" else cell["colour"],
+            "background": colours.startswith("background") and cell["colour"] not in ("inherit", "transparent"),
+            "course": _course(shown.column.values) if options.get("graphMode") == "area" else "",
+        }
 
     async def _table(self, _: Json, panel: Json, view: View) -> Drawing:
-        samples = await self._asker.samples(panel, view)
-        names, rows = _merged(samples, many=len(panel.get("targets", [])) > 1)
-        names, titles = _organized(names, panel.get("transformations", []))
-        columns = [
-            {"title": titles[name], "align": field_of(panel, titles[name]).custom.get("align", "auto")}
-            for name in names
-        ]
-        cells = [[_table_cell(panel, titles[name], row.get(name), row, view) for name in names] for row in rows]
-        cells = _sorted(cells, [titles[name] for name in names], panel.get("options", {}).get("sortBy", []))
-        return {"columns": columns, "rows": cells, "empty": not cells}
+        return table(await self._data(panel, view))
 
     async def _logs(self, _: Json, panel: Json, view: View) -> Drawing:
         entries = await self._asker.lines(panel, view)
         return {"lines": log_lines(entries), "empty": not entries}
 
 
-def _cell(field: Field, value: float, index: int = 0) -> dict[str, Any]:
-    """A value with its unit, or what it is mapped to; the browser formats the number."""
-    if found := field.mapped(value):
-        return {"text": found[0], "colour": found[1], "mapped": True}
-    return {
-        "value": value,
-        "unit": field.unit,
-        "decimals": field.decimals,
-        "colour": field.colour(value, index),
-        "mapped": False,
-    }
+def _targets(panel: Json) -> Sequence[Json]:
+    return [each for each in panel.get("targets") or [] if not each.get("hide")]
 
 
-def _merged(samples: Sequence[Sample], *, many: bool) -> tuple[list[str], list[dict[str, Any]]]:
-    """Grafana's `merge`: what has the same labels is one row. Returns the columns in order, and the rows."""
-    rows: dict[tuple[tuple[str, str], ...], dict[str, Any]] = {}
-    labels: dict[str, None] = {}
-    values: dict[str, None] = {}
-    for each in samples:
-        known = dict(each.labels)
-        column = f"Value #{each.ref}" if many else "Value"
-        labels |= dict.fromkeys(known)
-        values[column] = None
-        row = rows.setdefault(tuple(sorted(known.items())), dict(known))
-        row[column] = each.value
-    return [*labels, *values], list(rows.values())
+def _finite(values: Sequence[Value]) -> list[tuple[str, float, Field]]:
+    return [
+        (each.of.name, each.value, each.of.field)
+        for each in values
+        if isinstance(each.value, float) and math.isfinite(each.value) and each.of.column.kind == NUMBER
+    ]
 
 
-def _organized(names: list[str], transformations: Sequence[Json]) -> tuple[list[str], dict[str, str]]:
-    """Grafana's `organize`: the columns that are shown, in order, and their titles."""
-    options: Json = next((each["options"] for each in transformations if each["id"] == "organize"), {})
-    hidden, titles = options.get("excludeByName", {}), options.get("renameByName", {})
-    order = options.get("indexByName", {})
-    shown = sorted((name for name in names if not hidden.get(name)), key=lambda name: order.get(name, len(order)))
-    return shown, {name: titles.get(name) or name for name in shown}
-
-
-def _table_cell(panel: Json, title: str, value: Any, row: Json, view: View) -> dict[str, Any]:
-    field = field_of(panel, title)
-    if isinstance(value, float):
-        cell = _cell(field, value)
-        if not cell["mapped"] and field.custom.get("cellOptions", {}).get("type") != "color-text":
-            cell["colour"] = "inherit"
-    else:
-        cell = {"text": value or "", "colour": "inherit"}
-    if field.link and value is not None:
-        address = view.put(field.link, "")
-        for name, text in row.items():
-            address = address.replace(f"${{__data.fields.{name}}}", str(text))
-        cell["link"] = address if address.startswith("/d/") else ""
-    cell["order"] = value
-    return cell
-
-
-def _sorted(rows: list[list[dict[str, Any]]], titles: list[str], order: Sequence[Json]) -> list[list[dict[str, Any]]]:
-    for rule in reversed(order):
-        if (title := rule.get("displayName")) in titles:
-            place = titles.index(title)
-
-            def key(row: list[dict[str, Any]], place: int = place) -> tuple[bool, str, float]:
-                value = row[place]["order"]
-                known = isinstance(value, float)
-                return (not known, "" if known else str(value or ""), value if known else 0.0)
-
-            rows = sorted(rows, key=key, reverse=bool(rule.get("desc")))
-    return rows
+def _course(values: Sequence[Any]) -> str:
+    """The points of a polyline in a box of 100 by 20."""
+    numbers = [value for value in values if isinstance(value, float) and math.isfinite(value)]
+    if len(numbers) < 2:
+        return ""
+    numbers = numbers[:: max(1, len(numbers) // _MOST_COURSE)]
+    least, height = min(numbers), (max(numbers) - min(numbers)) or 1.0
+    width = 100 / max(1, len(numbers) - 1)
+    return " ".join(f"{at * width:.1f},{19 - 18 * (number - least) / height:.1f}" for at, number in enumerate(numbers))
