@@ -1,18 +1,22 @@
 # Two commands: 'make up' runs everything, 'make test' tests everything. Both install what is missing first.
-.PHONY: screenshots sbom audit digests help setup setup-dev up down test test-compose chaos lint format lock
+.PHONY: screenshots sbom audit digests help setup setup-lint setup-dev up down test test-compose chaos lint format lock
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## install what is missing: Debian's servers, and .venv with the locked packages
+setup: ## make .venv with the locked packages; all that docker compose and a site need
 	@scripts/setup.sh
 
-setup-dev: ## the same, with the tools for tests and lint
+setup-lint: ## the same, with the tools for lint and tests
 	@scripts/setup.sh requirements-dev.lock
 
-up: setup ## run the stack: two sites, one bot, monitoring (make up ARGS=--detach)
+setup-dev: ## the same, with Debian's servers, and what the tests need beside them
+	@scripts/setup.sh requirements-dev.lock servers tests
+
+up: ## install Debian's servers too, and run the stack: two sites, one bot, monitoring (make up ARGS=--detach)
+	@scripts/setup.sh requirements.lock servers
 	@$(BIN)/rectbot init
 	@exec $(BIN)/rectbot up $(ARGS)
 
@@ -37,12 +41,13 @@ chaos: setup-dev ## the failover: 1,000 seeds of real processes, then simulated 
 screenshots: setup-dev ## docs/images from a console that watches a story of some minutes
 	@PYTHONPATH=tests $(BIN)/python scripts/screenshots.py
 
-lint: setup-dev ## ruff and mypy
+lint: setup-lint ## ruff, mypy and shellcheck
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/shellcheck .ci/run scripts/*.sh docker/bot/entrypoint.sh
 
-format: setup-dev ## let ruff format the code
+format: setup-lint ## let ruff format the code
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 

@@ -51,7 +51,7 @@ def test_up_without_init_says_what_to_do(home: Path) -> None:
 
 def test_missing_packages_are_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preflight, "find_server", lambda binary: None if binary == "nginx" else "/bin/true")
-    _refused(_run("up"), "missing Debian packages: nginx-light", "make setup")
+    _refused(_run("up"), "missing Debian packages: nginx-light", "run: ", "scripts/debian.sh servers")
 
 
 def test_unknown_site_id_is_refused(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -71,7 +71,9 @@ def _check_packages(layout: Layout) -> None:
     if not has_nginx_stream():
         missing.append(STREAM_PACKAGE)
     if missing:
-        raise ConfigError(f"missing Debian packages: {' '.join(missing)}; run 'make setup' in {layout.home}")
+        # Not apt-get itself: it would start the servers too, which then hold our ports.
+        script = layout.home / "scripts" / "debian.sh"
+        raise ConfigError(f"missing Debian packages: {' '.join(missing)}; run: {script} servers")
 
 
 def _check_site_names(settings: Settings) -> None:
