@@ -200,6 +200,7 @@ _WANTED = {  # https://docs.pydantic.dev/latest/errors/validation_errors/
 }
 
 KNOWN = frozenset(name.upper() for name in Settings.model_fields)
+_OF_AN_IMAGE = "_VERSION"  # docker compose reads these
 _SWITCH = "FAILOVER_ENABLED"
 _ALIKE = 0.8  # of 1; of difflib's measure
 
@@ -331,7 +332,7 @@ def _read_env_file(path: Path) -> dict[str, int]:
         if binding.key is None:
             continue
         lines[binding.key] = line
-        if binding.key not in KNOWN and (close := _meant(binding.key)):
+        if binding.key not in KNOWN and not binding.key.endswith(_OF_AN_IMAGE) and (close := _meant(binding.key)):
             raise ConfigError(f"{path}:{line}: unknown setting {binding.key}; did you mean {close}?")
     return lines
 

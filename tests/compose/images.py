@@ -27,7 +27,7 @@ def build_standins(engine: Engine, cache: Path) -> set[str]:
     """Builds the stand-ins of Debian 13 and returns the services that have one; the others exist in no Debian."""
     engine.docker("import", "--change", f"ENV PIP_CERT={CERTIFICATES}", _debian(cache), "rectbot-test/debian")
     services = yaml.safe_load((ROOT / "docker-compose.monitoring.yml").read_text())["services"]
-    images = {name: str(service["image"]) for name, service in services.items()}
+    images = {name: _pinned(str(service["image"])) for name, service in services.items()}
     base = re.search(r"^FROM (\S+)", (ROOT / "docker/bot/Dockerfile").read_text(), re.MULTILINE)
     assert base is not None
     for image in sorted({*images.values(), base[1]}):
@@ -35,6 +35,11 @@ def build_standins(engine: Engine, cache: Path) -> set[str]:
             options = ("--network", "host", "--target", stage, "--tag", image, "--file", STANDINS)
             engine.docker("build", "--quiet", *options, STANDINS.parent)
     return {name for name, image in images.items() if image.rpartition(":")[0] in (*_STAGES, "rectbot")}
+
+
+def _pinned(image: str) -> str:
+    """With the default of Compose's ${NAME:-default}."""
+    return re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", image)
 
 
 def _debian(cache: Path) -> Path:

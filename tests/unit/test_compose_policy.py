@@ -6,7 +6,6 @@ import ipaddress
 import re
 import shutil
 import subprocess
-import tomllib
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ import pytest
 import re2
 import yaml
 
+from rectbot import __version__
 from rectbot.settings import KNOWN
 from rectbot.stack.init import init
 from rectbot.stack.layout import Layout
@@ -101,13 +101,14 @@ def test_the_tunnel_reaches_grafana_only() -> None:
 
 @each_service
 def test_images_are_pinned(name: str) -> None:
-    tag = SERVICES[name]["image"].rpartition(":")[2]
+    image = SERVICES[name]["image"]
+    assert re.fullmatch(r"[^:$]+:\$\{[A-Z]+_VERSION:-[^}]+\}", image), "a variable takes another version"
+    tag = _filled_in(image).rpartition(":")[2]
     assert re.fullmatch(r"v?\d+\.\d+(\.\d+)?(\.x)?", tag), "a full version, so that an upgrade is a commit"
 
 
 def test_our_image_carries_the_projects_version_and_the_same_base_in_both_stages() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
-    assert {SERVICES[name]["image"] for name in ("hub", "bot-oci")} == {f"rectbot:{version}"}
+    assert {_filled_in(SERVICES[name]["image"]) for name in ("hub", "bot-oci")} == {f"rectbot:{__version__}"}
     bases = re.findall(r"^FROM (\S+)", (ROOT / "docker/bot/Dockerfile").read_text(), re.MULTILINE)
     assert len(bases) == 2
     assert len(set(bases)) == 1

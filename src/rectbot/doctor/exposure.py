@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import os
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import urllib3
 import yaml
+from dotenv import dotenv_values
 
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Verdict, fail, ok, warn, worst
@@ -56,7 +59,7 @@ def _grafana_ini(subject: Subject) -> Verdict:
     try:
         config.read_string(path.read_text(encoding="utf-8"))
     except (OSError, configparser.Error):
-        return fail(f"{path} cannot be read", "restore it from git")
+        return fail(f"{path} cannot be read", "'rectbot init' lays it out; in a checkout restore it from git")
     for section, option in (
         ("auth.anonymous", "enabled"),
         ("users", "allow_sign_up"),
@@ -128,8 +131,9 @@ def versions(subject: Subject) -> Verdict:
     try:
         services: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["services"]
     except (OSError, yaml.YAMLError, TypeError, KeyError):
-        return fail(f"{path} cannot be read", "restore it from git")
-    pins = {name: str(service.get("image", "")) for name, service in services.items()}
+        return fail(f"{path} cannot be read", "'rectbot init' lays it out; in a checkout restore it from git")
+    chosen = {**dotenv_values(subject.layout.env_file), **os.environ}
+    pins = {name: _filled_in(str(service.get("image", "")), chosen) for name, service in services.items()}
     floating = [f"{name} ({image})" for name, image in pins.items() if _tag(image) in _ANYTHING]
     if floating:
         return fail(f"not pinned to a version: {', '.join(floating)}", f"write a version in {path.name}")
@@ -143,6 +147,11 @@ def versions(subject: Subject) -> Verdict:
     if subject.engine is Engine.COMPOSE:
         return ok(f"{len(subject.containers)} containers run the pinned images")
     return ok(f"{len(pins)} images are pinned; here runs Debian's {_native(subject)}")
+
+
+def _filled_in(image: str, chosen: Mapping[str, str | None]) -> str:
+    """With Compose's ${NAME:-default} resolved: the environment first, then .env, and what is empty counts as unset."""
+    return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda match: chosen.get(match[1]) or match[2], image)
 
 
 def _tag(image: str) -> str:
