@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
-from rectbot.settings import parse_logins
+from rectbot.doctor.files import containers_can_read
+from rectbot.doctor.subject import Engine, Subject
+from rectbot.doctor.verdict import Result
+from rectbot.settings import load_settings, parse_logins
 from rectbot.stack import container_secrets
 from rectbot.stack.init import init
 from rectbot.stack.layout import Layout, write_private
@@ -112,3 +115,35 @@ def test_a_clone_under_a_strict_umask_is_opened_for_the_containers_and_no_secret
     for path in (layout.env_file, layout.htpasswd, layout.private_key, layout.container_secrets):
         assert not path.stat().st_mode & 0o077, path
     assert list(init(layout)) == ["everything is there already: nothing was changed"]
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("grafana/grafana.ini", 0o640),
+        ("prometheus/alerts", 0o700),
+        ("pushgateway/engine/http.conf", 0o600),
+        ("pushgateway", 0o750),
+        ("cloudflared/config.yml", 0o600),
+        ("secrets/cloudflared-credentials.json", 0o600),
+    ],
+)
+def test_what_containers_cannot_read_is_a_fail_that_names_it(layout: Layout, name: str, mode: int) -> None:
+    shutil.copytree(
+        ROOT / "docker/monitoring",
+        layout.monitoring,
+        dirs_exist_ok=True,
+        ignore=shutil.ignore_patterns("secrets", "tls", "htpasswd", "allow*.conf", "config.yml"),
+    )
+    list(init(layout))
+    subject = Subject(load_settings(rectbot_home=layout.home), layout, Engine.COMPOSE)
+    assert containers_can_read(subject).result is Result.PASS
+    path = layout.monitoring / name
+    if not path.exists():
+        path.write_text("made by hand")
+    path.chmod(mode)
+    verdict = containers_can_read(subject)
+    assert verdict.result is Result.FAIL
+    assert str(path) in verdict.found.split()
+    list(init(layout))
+    assert containers_can_read(subject).result is Result.PASS

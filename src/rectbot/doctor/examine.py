@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import click
-from rich.console import Console
-from rich.text import Text
 
 from rectbot.doctor import disk, exposure, files, lease, monitoring, proxy, rights, site, store
 from rectbot.doctor.subject import Engine, Subject
@@ -64,12 +63,22 @@ SITE: dict[str, Check] = {
     "pushed": site.pushed_lately,
     "webhook": monitoring.the_webhook_is_there,
 }
+_MOUNTS: dict[str, Check] = {"mounts": files.containers_can_read}
+FILES = (
+    {"failover": site.runs_under_the_lease}
+    | _MOUNTS
+    | {
+        name: STACK[name]
+        for name in ("disk", "allowlist", "htpasswd", "file-modes", "passwords", "dashboard", "tunnel")
+    }
+)
+CHECKS = {Engine.NATIVE: STACK, Engine.COMPOSE: STACK | _MOUNTS, Engine.SITE: SITE, Engine.NONE: FILES}
 _REDIS = (store.asks_for_a_password, rights.least_rights, store.keeps_its_data, store.agrees_on_the_time)
-FILES = {"failover": site.runs_under_the_lease} | {
-    name: STACK[name] for name in ("disk", "allowlist", "htpasswd", "file-modes", "passwords", "dashboard", "tunnel")
+_STYLES: dict[Result, dict[str, Any]] = {
+    Result.PASS: {"fg": "green"},
+    Result.WARN: {"fg": "yellow"},
+    Result.FAIL: {"fg": "red", "bold": True},
 }
-CHECKS = {Engine.NATIVE: STACK, Engine.COMPOSE: STACK, Engine.SITE: SITE, Engine.NONE: FILES}
-_STYLES = {Result.PASS: "green", Result.WARN: "yellow", Result.FAIL: "bold red"}
 
 
 def examine(settings: Settings, *, as_json: bool) -> int:
@@ -129,7 +138,6 @@ def report(engine: Engine, verdicts: dict[str, Verdict]) -> dict[str, object]:
 
 
 def _print(name: str, verdict: Verdict) -> None:
-    line = Text.assemble((verdict.result.name, _STYLES[verdict.result]), f"  {name:<15} {one_line(verdict.found)}")
+    click.echo(f"{click.style(verdict.result.name, **_STYLES[verdict.result])}  {name:<15} {one_line(verdict.found)}")
     if verdict.mend:
-        line.append(f"\n      {'':<15} mend: {one_line(verdict.mend)}", "dim")
-    Console(highlight=False, soft_wrap=True).print(line)
+        click.secho(f"      {'':<15} mend: {one_line(verdict.mend)}", dim=True)

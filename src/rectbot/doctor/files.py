@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import stat
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from dotenv import dotenv_values
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Verdict, fail, ok, warn
 from rectbot.errors import ConfigError
-from rectbot.stack import allowlist
+from rectbot.stack import allowlist, container_secrets
 from rectbot.stack.layout import read_text
 
 SECRETS = ("REDIS_PASSWORD", "PUSHGATEWAY_PASSWORD", "DASHBOARD_ADMIN_PASSWORD")
@@ -42,6 +43,15 @@ def file_modes(subject: Subject) -> Verdict:
         names = " ".join(str(path) for path in wrong)
         return fail(f"others on this machine can read {names}", f"chmod go= {names}")
     return ok(f"{len(there)} files and folders with secrets are for their owner only")
+
+
+def containers_can_read(subject: Subject) -> Verdict:
+    """What docker compose mounts can be read in the containers, which run as users of their own."""
+    shut = sorted(container_secrets.closed(subject.layout))
+    if shut:
+        names = " ".join(shlex.quote(str(path)) for path in shut)
+        return fail(f"containers cannot read {names}", f"'rectbot init' mends it, or: chmod a+rX {names}")
+    return ok("containers can read what they mount")
 
 
 def passwords(subject: Subject) -> Verdict:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import secrets
 import stat
 from collections.abc import Iterator
+from pathlib import Path
 
 from dotenv import dotenv_values
 
@@ -62,21 +63,31 @@ def open_shared(layout: Layout) -> Iterator[str]:
 
     Yields a line when a mode was changed. Raises RectbotError when it cannot be.
     """
-    there = [path for name in _SHARED if (path := layout.monitoring / name).exists()]
-    shared = [layout.monitoring, layout.monitoring / "pushgateway", *there]
-    shared += [path for folder in there if folder.is_dir() for path in folder.rglob("*")]
-    closed = []
-    for path in shared:
-        mode = 0o755 if path.is_dir() else 0o644
-        if path.exists() and not path.is_symlink() and path.stat().st_mode & mode != mode:
-            closed.append((path, stat.S_IMODE(path.stat().st_mode) | mode))
-    for path, mode in closed:
+    shut = closed(layout)
+    for path in shut:
         try:
-            path.chmod(mode)
+            path.chmod(stat.S_IMODE(path.stat().st_mode) | (0o755 if path.is_dir() else 0o444))
         except OSError as error:
             raise RectbotError(f"{path}: containers cannot read it ({error.strerror}); chmod a+rX it") from None
-    if closed:
-        yield f"made {len(closed)} files and folders in {layout.monitoring} readable for containers"
+    if shut:
+        yield f"made {len(shut)} files and folders in {layout.monitoring} readable for containers"
+
+
+def closed(layout: Layout) -> list[Path]:
+    """What containers mount and, as users of their own, cannot read. Raises RectbotError when nobody here can tell."""
+    there = [path for name in _SHARED if (path := layout.monitoring / name).exists()]
+    mounted = [layout.monitoring, layout.monitoring / "pushgateway", *there]
+    try:
+        mounted += [path for folder in there if folder.is_dir() for path in folder.rglob("*")]
+        mounted += layout.container_secrets.glob("*")
+        return [path for path in mounted if path.exists() and not path.is_symlink() and not _is_open(path)]
+    except OSError as error:
+        raise RectbotError(f"{error.filename}: cannot be read ({error.strerror}); run this as its owner") from None
+
+
+def _is_open(path: Path) -> bool:
+    needed = 0o005 if path.is_dir() else 0o004
+    return path.stat().st_mode & needed == needed
 
 
 def _contents(layout: Layout) -> dict[str, str]:
