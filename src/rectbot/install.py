@@ -6,6 +6,7 @@ import os
 import pwd
 import shlex
 import subprocess
+import sysconfig
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from pathlib import Path
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.wiring import check_url
 from rectbot.settings import Settings
+from rectbot.stack.shipped import is_installed
 
 BOT, PUSH, TIMER = "rectbot-bot.service", "rectbot-push.service", "rectbot-push.timer"
 SYSTEM_UNITS = Path("/etc/systemd/system")
@@ -62,7 +64,21 @@ class Site:
 
     @property
     def rectbot(self) -> Path:
-        return self.home / ".venv" / "bin" / "rectbot"
+        """The command: this very one, but in a checkout that checkout's."""
+        return Path(sysconfig.get_path("scripts") if is_installed() else self.home / ".venv/bin") / "rectbot"
+
+    @property
+    def push_command(self) -> tuple[str, ...]:
+        """What cron runs."""
+        if is_installed():
+            return (str(self.rectbot), "push")
+        return (str(self.home / "scripts" / "prometheus-push.sh"),)
+
+    @property
+    def documentation(self) -> str:
+        """A unit's line that names the page for operators."""
+        page = self.home / "docs" / "operations.md"
+        return "" if is_installed() else f"Documentation={_escape(page.as_uri())}\n"
 
     @property
     def pid_file(self) -> Path:
@@ -91,8 +107,7 @@ def units(site: Site) -> dict[str, str]:
     bot = f"""\
 [Unit]
 Description=rectbot: the bot of site {site.name}
-Documentation={_escape((site.home / "docs" / "operations.md").as_uri())}
-Wants=network-online.target
+{site.documentation}Wants=network-online.target
 After=network-online.target
 StartLimitIntervalSec=0
 
@@ -113,8 +128,7 @@ WantedBy={"multi-user.target" if site.user else "default.target"}
     push = f"""\
 [Unit]
 Description=rectbot: push this host's metrics once
-Documentation={_escape((site.home / "docs" / "operations.md").as_uri())}
-
+{site.documentation}
 [Service]
 Type=oneshot
 ExecStart={_words((str(site.rectbot), "push"))}
@@ -178,7 +192,7 @@ def crontab(site: Site) -> str:
     # What is over some megabytes is copied away and emptied: the bot goes on writing at the file's end.
     rotate = f"""find {log} -size +{_CRON_LOG_KIB}k -exec sh -c 'cp "$0" "$0.1" && : >"$0"' {{}} ';' 2>/dev/null;"""
     bot = f"umask 077; {rotate} {bot}"
-    push = f"{settings} {shlex.quote(str(site.home / 'scripts' / 'prometheus-push.sh'))} >/dev/null"
+    push = f"{settings} {shlex.join(site.push_command)} >/dev/null"
     lines = ("# rectbot at the site " + site.name, *(f"* * * * * {_cron(line)}" for line in (bot, push)))
     return "\n".join(lines) + "\n"
 
@@ -209,7 +223,8 @@ def check(settings: Settings, site: Site) -> None:
         )
     check_url(settings)
     if not os.access(site.rectbot, os.X_OK):
-        raise ConfigError(f"{site.rectbot} is missing; run: make -C {site.home} setup")
+        mend = "install rectbot again with pip" if is_installed() else f"run: make -C {site.home} setup"
+        raise ConfigError(f"{site.rectbot} is missing; {mend}")
 
 
 def install(

@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from rectbot import __version__
-from rectbot.cli.common import Duration, Group, read_settings, say
+from rectbot.cli.common import Duration, Group, read_settings, require, say
 from rectbot.cli.failover import failover
 from rectbot.cli.logs import logs
 from rectbot.errors import ConfigError
@@ -36,11 +36,13 @@ def main() -> None:
     "--rotate", type=click.Choice(["push", "redis", "tls"]), help="Replace a password, or the certificate and its key."
 )
 @click.option("--ttl", metavar="TIME", help="How long the lease lasts, and so a takeover: 10s to 30s (default 90s).")
-def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None, ttl: str | None) -> None:
-    """Make .env with fresh secrets, the certificate and the push password's hash.
+@click.option("--upgrade", is_flag=True, help="Bring the files here to this version; what you have changed stays.")
+def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None, ttl: str | None, upgrade: bool) -> None:
+    """Make .env with fresh secrets, the certificate and the push password's hash; first the files around them.
 
-    Run again, it changes nothing and says so. Only this user can read them, and git ignores them. After --rotate
-    restart the stack ('rectbot down', 'rectbot up'), and carry the new secret to the other host.
+    In an empty folder it lays out what docker compose and 'rectbot up' need. Run again, it changes nothing and says so.
+    Only this user can read the secrets, and git ignores them. After --rotate restart the stack ('rectbot down',
+    'rectbot up'), and carry the new secret to the other host.
     """
     from rectbot.stack.init import init as make
     from rectbot.stack.layout import Layout
@@ -50,7 +52,7 @@ def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None, ttl
         from rectbot.failover.console import parse_duration
 
         ttl_ms = parse_duration(ttl)
-    for line in make(Layout.of(read_settings()), hosts, rotate, allow, ttl_ms):
+    for line in make(Layout.of(read_settings()), hosts, rotate, allow, ttl_ms, upgrade=upgrade):
         say(f"init: {line}")
 
 
@@ -176,6 +178,7 @@ def bot(app: str | None) -> None:
     from rectbot.bot.main import run_bot
 
     settings = read_settings()
+    require("discord")
     sys.exit(run_bot(settings.model_copy(update={"bot_app": app}) if app else settings))
 
 
@@ -248,7 +251,10 @@ def hub_serve() -> None:
 
     from rectbot.hub.server import serve
 
-    asyncio.run(serve(read_settings()))
+    settings = read_settings()
+    if settings.console_port != 0:
+        require("nicegui")
+    asyncio.run(serve(settings))
 
 
 @hub.command("console", hidden=True)

@@ -26,6 +26,12 @@ class Group(click.Group):
         except RectbotError as error:
             say(f"rectbot: {error}", err=True)
             ctx.exit(error.exit_code)
+        except ModuleNotFoundError as error:
+            extra = extra_for(f"{ctx.command_path} {ctx.invoked_subcommand}", error)
+            if extra is None:
+                raise
+            say(f"rectbot: this command needs more than is installed ({error.name}): pip install '{extra}'", err=True)
+            ctx.exit(ConfigError.exit_code)
         except BrokenPipeError:
             sys.stderr.close()  # the reader of our output went away; Python would complain about that at exit
             ctx.exit(0)
@@ -38,6 +44,41 @@ class Group(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(self.commands)
+
+
+# Modules that only an extra brings, by the extra that is enough where no command's own is named.
+_EXTRA_OF_MODULE = {
+    "discord": "rectbot[bot]",
+    "obstore": "rectbot[s3]",
+    "grafana_foundation_sdk": "grafana-foundation-sdk==1769699379!11.6.*",  # for building the dashboards only
+    **dict.fromkeys(("cramjam", "re2", "lark", "msgspec", "zstandard"), "rectbot[logs]"),
+    **dict.fromkeys(
+        ("aiohttp", "fastapi", "nicegui", "orjson", "rich", "starlette", "supervisor", "uvicorn"), "rectbot[stack]"
+    ),
+}
+_EXTRA_OF_COMMAND = {
+    "bot": "rectbot[bot]",
+    "logs serve": "rectbot[logs]",
+    "logs query": "rectbot[logs]",
+}
+
+
+def require(module: str) -> None:
+    """Raises ModuleNotFoundError where a module is missing that another process of this command would import."""
+    from importlib.util import find_spec
+
+    if find_spec(module) is None:
+        raise ModuleNotFoundError(f"No module named {module!r}", name=module)
+
+
+def extra_for(command: str, error: ModuleNotFoundError) -> str | None:
+    """What to install where this module is missing; None where no extra has it, so that it is a fault of another kind.
+
+    `command` is the command's whole path, as `rectbot logs serve`.
+    """
+    extra = _EXTRA_OF_MODULE.get((error.name or "").partition(".")[0])
+    own = _EXTRA_OF_COMMAND.get(command.partition(" ")[2])
+    return own if extra == "rectbot[stack]" and own else extra
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only

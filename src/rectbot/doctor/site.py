@@ -81,7 +81,10 @@ def something_starts_it(subject: Subject) -> Verdict:
     lines = _crontab()
     if lines is None:
         return fail("unknown: there are no units of systemd, and the crontab cannot be read", mend)
-    jobs = {"bot": ("rectbot' bot", "rectbot bot", "failover run"), "push": ("prometheus-push.sh", "rectbot push")}
+    jobs = {
+        "bot": ("rectbot' bot", "rectbot bot", "failover run"),
+        "push": ("prometheus-push.sh", "rectbot' push", "rectbot push"),
+    }
     missing = [name for name, words in jobs.items() if not any(word in line for line in lines for word in words)]
     if missing:
         return fail(f"neither systemd nor the crontab starts: {', '.join(missing)}", mend)

@@ -10,8 +10,6 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import aiohttp
-
 from rectbot.push.target import DEFAULT_USER
 from rectbot.settings import Settings
 
@@ -29,6 +27,8 @@ class Trial:
 
     async def push(self, host: str, port: int) -> int | None:
         """The HTTP status that a push is answered with; None when it is not answered, or not by our proxy."""
+        import aiohttp  # noqa: PLC0415 - the doctor at a site needs the name of the job only
+
         try:
             context = ssl.create_default_context(cafile=str(self.certificate))
             context.check_hostname = False  # it is asked at an address that the certificate need not name

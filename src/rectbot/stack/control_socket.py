@@ -13,11 +13,11 @@ import socket
 import stat
 import struct
 import tempfile
+import xmlrpc.client
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
-
-from supervisor.xmlrpc import SupervisorTransport
+from typing import Any
 
 from rectbot.errors import RectbotError
 
@@ -125,10 +125,15 @@ def peer_of(connection: socket.socket) -> int:
     return int(struct.unpack("3i", credentials)[1])
 
 
-class Transport(SupervisorTransport):  # type: ignore[misc] # supervisor has no types
-    """XML-RPC over the socket, after a look at who is there. Raises OSError, RectbotError."""
+class Transport(xmlrpc.client.Transport):
+    """XML-RPC over the socket, after a look at who is there. Raises OSError, HTTPException, RectbotError."""
 
     def __init__(self, var: Path) -> None:
-        where, user = path(var), owner(var)
-        super().__init__(None, None, f"unix://{where}")
-        self._get_connection = lambda: _Connection(where, user)
+        super().__init__()
+        self._where, self._user = path(var), owner(var)
+
+    def make_connection(self, host: Any) -> HTTPConnection:
+        """One for each proxy, which keeps it until it is closed."""
+        connection = self._connection[1] or _Connection(self._where, self._user)
+        self._connection = host, connection
+        return connection

@@ -1,4 +1,4 @@
-"""`rectbot init`: everything a fresh checkout needs that must not be in git."""
+"""`rectbot init`: the project folder's files, where there is no checkout, and everything that must not be in git."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dotenv import dotenv_values
 
 from rectbot.errors import ConfigError
 from rectbot.settings import DEFAULT_LOCK_TTL_MS
-from rectbot.stack import allowlist, certificate, container_secrets, redis_users
+from rectbot.stack import allowlist, certificate, container_secrets, redis_users, shipped
 from rectbot.stack.layout import Layout, read_text, write_private
 from rectbot.stack.proof import PUSH_USER
 
@@ -34,12 +34,15 @@ def init(
     rotate: str | None = None,
     allow: Sequence[str] = (),
     ttl_ms: int | None = None,
+    *,
+    upgrade: bool = False,
 ) -> Iterator[str]:
     """Makes what is missing and yields a line for each thing done; what is there stays as it is.
 
     `rotate` replaces one secret: `push` (password and htpasswd), `redis` or `tls`. `hosts` are further names for the
     certificate. `allow` replaces the addresses that may push, beside this machine's own; before it is given, Docker's
-    bridges may push too. `ttl_ms` is how long the lease shall last.
+    bridges may push too. `ttl_ms` is how long the lease shall last. `upgrade` brings the files of another version up to
+    this one's.
     Every file is 0600 but the allowlist, which holds no secret, and what only
     containers read, in a folder that is 0700.
 
@@ -53,6 +56,7 @@ def init(
         raise ConfigError(f"--ttl: choose {_SHORTEST_TTL_MS // 1000}s to {DEFAULT_LOCK_TTL_MS // 1000}s, as 20s")
     changed, fresh = False, not layout.env_file.exists()
     made = (
+        _files(layout, upgrade=upgrade),
         _env(layout, rotate),
         _ttl(layout, ttl_ms),
         _tls(layout, hosts, rotate == "tls"),
@@ -69,10 +73,19 @@ def init(
     yield from _advice(layout, fresh=fresh)
 
 
+def _files(layout: Layout, *, upgrade: bool) -> Iterator[str]:
+    """The files that the package brings; a checkout has them, and git keeps them up to date."""
+    brought = shipped.shipped()
+    if brought is not None:
+        yield from shipped.upgrade(layout.home, brought) if upgrade else shipped.lay_out(layout.home, brought)
+    elif upgrade:
+        raise ConfigError("--upgrade: rectbot runs from a checkout, whose files 'git pull' brings up to date")
+
+
 def _env(layout: Layout, rotate: str | None) -> Iterator[str]:
     fresh = not layout.env_file.exists()
     source = layout.home / ".env.example" if fresh else layout.env_file
-    text = read_text(source, "take it from the repository" if fresh else "make it readable for this user")
+    text = read_text(source, "take it from the version that you have" if fresh else "make it readable for this user")
     values = {} if fresh else dotenv_values(layout.env_file)
     made = redis_users.missing(values, rotate=rotate == "redis")
     for name, rotation in _GENERATED.items():

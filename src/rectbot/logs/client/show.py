@@ -13,7 +13,6 @@ from datetime import datetime
 from rectbot.errors import ConfigError
 from rectbot.logs.client.query import QueryClient, Range, Sample
 from rectbot.logs.client.render import RENDERERS, sample_line
-from rectbot.logs.client.tail import follow
 from rectbot.logs.client.target import Target, target_of
 from rectbot.settings import Settings
 
@@ -61,6 +60,8 @@ def show(settings: Settings, question: Question, write: Write, warn: Write) -> N
 
 
 async def _follow(target: Target, question: Question, start: int, write: Write, warn: Write) -> None:
+    from rectbot.logs.client.tail import follow  # noqa: PLC0415 - a library that an extra brings
+
     render = RENDERERS[question.output]
     async for entry in follow(target, question.query, start, warn):
         write(render(entry))

@@ -1,0 +1,68 @@
+"""What a release rests on: one source of the version, a changelog that knows it, pages that point at what is there."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from rectbot import __version__
+
+ROOT = Path(__file__).resolve().parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PLACES = re.compile(r"`((?:src|tests|docs|docker|scripts|bench|alerts)/[^`]*|test_[^`]*|[a-z-]+\.(?:toml|yml|py))`")
+
+
+def test_the_version_has_one_source() -> None:
+    assert PROJECT["project"]["dynamic"] == ["version"]
+    source = (ROOT / PROJECT["tool"]["hatch"]["version"]["path"]).read_text()
+    assert f'__version__ = "{__version__}"' in source
+
+
+def test_the_changelog_keeps_the_form_and_knows_the_version() -> None:
+    text = (ROOT / "CHANGELOG.md").read_text()
+    headings = re.findall(r"^## \[(.+?)\](?: - (\d{4}-\d\d-\d\d))?$", text, re.MULTILINE)
+    assert headings[0] == ("Unreleased", "")
+    assert all(date for _, date in headings[1:])
+    assert headings[1][0] == __version__
+    assert {name for name, _ in headings} == set(re.findall(r"^\[(.+?)\]: https://", text, re.MULTILINE))
+    kinds = {"Upgrading", "Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds
+
+
+def test_the_projects_pages_are_named() -> None:
+    assert {"Homepage", "Documentation", "Changelog", "Issues"} <= PROJECT["project"]["urls"].keys()
+
+
+def test_each_python_that_is_promised_is_tried() -> None:
+    workflow = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())
+    job = workflow["jobs"]["run"]
+    assert job["strategy"]["matrix"]["python"] == ["3.11", "3.12", "3.13", "3.14"]
+    assert PROJECT["project"]["requires-python"] == ">=3.11"
+    assert any(step.get("run", "").endswith(".ci/run") for step in job["steps"])
+    assert workflow["permissions"] == {"contents": "read"}
+
+
+def test_updates_are_proposed_for_all_that_is_pinned() -> None:
+    config = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())
+    kinds = {(each["package-ecosystem"], each["directory"]) for each in config["updates"]}
+    assert {("pip", "/"), ("docker", "/docker/bot"), ("docker-compose", "/"), ("github-actions", "/")} <= kinds
+
+
+@pytest.mark.parametrize("place", sorted(set(PLACES.findall((ROOT / "CONTRIBUTING.md").read_text()))))
+def test_the_map_of_the_code_shows_what_is_there(place: str) -> None:
+    pattern = place.rstrip("/")
+    assert [*ROOT.glob(pattern), *ROOT.glob(f"**/{pattern}")][:1], place
+
+
+def test_the_extras_hold_together() -> None:
+    """`all` is everything, `stack` runs the bot and the log store, and building is not for users."""
+    extras = PROJECT["project"]["optional-dependencies"]
+    assert set(extras) == {"bot", "logs", "stack", "s3", "all"}
+    assert extras["all"] == ["rectbot[stack,s3]"]
+    assert "rectbot[bot,logs]" in extras["stack"]
+    everything = [*PROJECT["project"]["dependencies"], *(line for lines in extras.values() for line in lines)]
+    assert not any("grafana" in line for line in everything)
