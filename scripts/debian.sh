@@ -63,6 +63,8 @@ want_tests() {
     want chromium chromium  # the console's tests
     want etcd etcd-server  # the lease store's
     want etcdctl etcd-client
+    # The history's. Debian keeps its servers out of PATH; a cluster of its own is neither wanted nor started.
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || missing="$missing postgresql"
     # mypyc compiles the simulator: a compiler, what C programs include, and the headers of Debian's Python (of another
     # Python they are where that is).
     want gcc gcc

@@ -171,6 +171,11 @@ class Settings(FailoverSettings):
     console_alertmanager_url: str | None = Field(default=None, pattern=r"^https?://", description=_URL)
     console_loki_url: str | None = Field(default=None, pattern=r"^https?://", description=_URL)
 
+    # History
+    history_enabled: bool = True
+    history_database_url: SecretStr | None = None
+    report_monthly: bool = False
+
     # The stack
     hub_bind: str = "127.0.0.1"
     rectbot_home: Path = Path()

@@ -13,6 +13,7 @@ import click
 from rectbot import __version__
 from rectbot.cli.common import Duration, Group, read_settings, require, say
 from rectbot.cli.failover import failover
+from rectbot.cli.history import history, report
 from rectbot.cli.logs import logs
 from rectbot.errors import ConfigError
 
@@ -183,6 +184,8 @@ def bot(app: str | None) -> None:
 
 
 main.add_command(failover)
+main.add_command(history)
+main.add_command(report)
 
 
 class _Push(click.Command):
@@ -255,6 +258,14 @@ def hub_serve() -> None:
     if settings.console_port != 0:
         require("nicegui")
     asyncio.run(serve(settings))
+
+
+@hub.command("record", hidden=True)
+def hub_record() -> None:
+    """Bring the history up to date once, as 'rectbot hub serve' does whenever there is something new."""
+    from rectbot.history.bring import bring_in
+
+    bring_in(read_settings())
 
 
 @hub.command("console", hidden=True)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, NamedTuple
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 SiteState = Literal["leads", "starting", "standby", "damped", "drained", "out", "silent", "absent"]
 """A leader leads once its workload serves. An absent site has no heartbeat, a silent one an old one."""
 
@@ -125,4 +126,4 @@ MEANINGS = {
 
 def iso(ms: int) -> str:
     """ISO 8601 in UTC, to the millisecond."""
-    return datetime.fromtimestamp(ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,1 @@
+"""The schema's history: Alembic runs what is missing at each start."""
