@@ -14,18 +14,21 @@ COMMITTED = CONFIG / "alertmanager" / "alertmanager.yml"
 WEBHOOK = "http://127.0.0.1:9800/api/webhooks/1/token"
 
 
+@pytest.mark.parametrize("hub", ["127.0.0.1:9464", None])
 @pytest.mark.parametrize("webhook", [WEBHOOK, None])
-def test_alertmanager_accepts_what_is_rendered(webhook: str | None, tmp_path: Path) -> None:
+def test_alertmanager_accepts_what_is_rendered(webhook: str | None, hub: str | None, tmp_path: Path) -> None:
     rendered = tmp_path / "alertmanager.yml"
-    rendered.write_text(render_native(COMMITTED, webhook))
+    rendered.write_text(render_native(COMMITTED, webhook, hub))
     check = subprocess.run(["amtool", "check-config", rendered], capture_output=True, text=True, check=False)
     assert check.returncode == 0, check.stderr
     assert " - 1 templates" in check.stdout
 
 
 def test_only_the_webhook_and_the_place_of_the_templates_change() -> None:
-    rendered = yaml.safe_load(render_native(COMMITTED, WEBHOOK))
+    rendered = yaml.safe_load(render_native(COMMITTED, WEBHOOK, "127.0.0.1:9464"))
     committed = yaml.safe_load(COMMITTED.read_text())
+    assert rendered["receivers"][0]["webhook_configs"][0].pop("url") == "http://127.0.0.1:9464/alerts"
+    assert committed["receivers"][0]["webhook_configs"][0].pop("url") == "http://hub:9464/alerts"
     assert rendered["receivers"][0]["discord_configs"][0].pop("webhook_url") == WEBHOOK
     del committed["receivers"][0]["discord_configs"][0]["webhook_url_file"]
     assert rendered.pop("templates") == [str(COMMITTED.parent / path) for path in committed.pop("templates")]

@@ -9,14 +9,15 @@ import yaml
 
 from rectbot.errors import ConfigError
 
-SILENT = "# DISCORD_ALERT_WEBHOOK_URL is not set: Alertmanager shows alerts and sends them nowhere.\n"
+SILENT = "# DISCORD_ALERT_WEBHOOK_URL is not set: Alertmanager shows alerts and sends nobody a message.\n"
 
 
-def render_native(source: Path, webhook_url: str | None) -> str:
+def render_native(source: Path, webhook_url: str | None, hub: str | None = None) -> str:
     """The configuration in `source` as YAML that holds the webhook's URL itself.
 
     Debian's Alertmanager (0.25) has no `webhook_url_file`, and looks for templates beside the file that it is given.
-    Without a webhook the receivers stay, so that the routes hold, but they send nothing; a comment on top says so.
+    Without a webhook the receivers stay, so that the routes hold, but they send nobody a message; a comment on top says
+    so. `hub` (HOST:PORT) is told of each alert, for the history; None: there is none.
     The text holds a secret: write it to a file that only this user can read.
 
     Raises ConfigError when `source` cannot be read or is not an Alertmanager configuration.
@@ -27,6 +28,9 @@ def render_native(source: Path, webhook_url: str | None) -> str:
         discord = receiver.pop("discord_configs", [])
         if webhook_url is not None:
             receiver["discord_configs"] = [_with_url(entry, webhook_url) for entry in discord]
+        recorded = receiver.pop("webhook_configs", [])
+        if hub is not None:
+            receiver["webhook_configs"] = [entry | {"url": f"http://{hub}/alerts"} for entry in recorded]
     return (SILENT if webhook_url is None else "") + yaml.safe_dump(config, sort_keys=False)
 
 

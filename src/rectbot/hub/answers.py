@@ -1,4 +1,4 @@
-"""A server for a few answers to GET: small, and with a bound on all that others can make it hold."""
+"""A server for a few answers to GET, and for what programs post: small, with bounds on all that it can be made hold."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from rectbot.webguard import Guard
 
 MOST_CONNECTIONS = 64
 READ_SECONDS, WRITE_SECONDS = 5.0, 10.0
+MOST_BODY_BYTES = 256 * 1024
 _MOST_HEAD_BYTES = 16 * 1024
+_MOST_POSTS = 4  # at a time
+Take = Callable[[bytes], Awaitable["Answer"]]
 _REASONS = {200: "OK", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed"} | {
     408: "Request Timeout",
+    411: "Length Required",
+    413: "Content Too Large",
     421: "Misdirected Request",
     431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
 }
 
 
@@ -37,8 +43,11 @@ class _Refused(Exception):  # noqa: N818 - it is an answer
 class Answers:
     """Each connection gets one answer. Of too many the one that has been there for the longest is ended."""
 
-    def __init__(self, routes: dict[str, Callable[[], Awaitable[Answer]]], guard: Guard) -> None:
-        self._routes, self._guard = routes, guard
+    def __init__(
+        self, routes: dict[str, Callable[[], Awaitable[Answer]]], guard: Guard, posts: dict[str, Take] | None = None
+    ) -> None:
+        self._routes, self._guard, self._posts = routes, guard, posts or {}
+        self._posting = asyncio.Semaphore(_MOST_POSTS)
         self._open: dict[asyncio.StreamWriter, None] = {}
 
     async def listen(self, host: str, port: int) -> asyncio.Server:
@@ -71,6 +80,8 @@ class Answers:
             method, path, headers = _parsed(head)
             if (refusal := self._guard.refusal(method, headers)) is not None:
                 raise _Refused(*refusal)
+            if method == "POST" and (take := self._posts.get(path)) is not None:
+                return await self._take(take, reader, headers), True
             if method not in ("GET", "HEAD"):
                 raise _Refused(405, "only GET is answered here")
             if (route := self._routes.get(path.partition("?")[0])) is None:
@@ -85,6 +96,13 @@ class Answers:
         except _Refused as refused:
             return refused.answer, True
 
+    async def _take(self, take: Take, reader: asyncio.StreamReader, headers: list[tuple[str, str]]) -> Answer:
+        """Raises _Refused, and what reading raises."""
+        length = _length(headers)
+        async with asyncio.timeout(READ_SECONDS), self._posting:
+            body = await reader.readexactly(length)
+        return await take(body)
+
 
 def _parsed(head: bytes) -> tuple[str, str, list[tuple[str, str]]]:
     """Method, target, and headers. Raises _Refused."""
@@ -95,6 +113,17 @@ def _parsed(head: bytes) -> tuple[str, str, list[tuple[str, str]]]:
     if not whole or any(not colon or not name or name != name.strip() for name, colon, _ in pairs):
         raise _Refused(400, "this is no HTTP request of version 1.0 or 1.1")
     return words[0], words[1], [(name, value.strip()) for name, _, value in pairs]
+
+
+def _length(headers: list[tuple[str, str]]) -> int:
+    """Of the body. Raises _Refused."""
+    found = {value for name, value in headers if name.lower() == "content-length"}
+    text = found.pop() if len(found) == 1 else ""
+    if not (text.isascii() and text.isdigit()):
+        raise _Refused(411, "a body needs a Content-Length")
+    if len(text) > 9 or int(text) > MOST_BODY_BYTES:
+        raise _Refused(413, f"a body may have {MOST_BODY_BYTES} bytes")
+    return int(text)
 
 
 def _head(answer: Answer) -> bytes:

@@ -22,6 +22,7 @@ from rectbot.hub import host
 from rectbot.hub.answers import Answer, Answers
 from rectbot.hub.beside import Beside
 from rectbot.hub.exporter import exposition
+from rectbot.hub.recorder import Recorder
 from rectbot.push.trial import trial_of
 from rectbot.settings import Settings
 from rectbot.webguard import Guard
@@ -42,10 +43,12 @@ class Hub:
         self._folder = str(settings.rectbot_home)
         self._reachable: bool | None = None
         self._reading: asyncio.Task[bytes] | None = None
+        self.recorder = Recorder(settings, self._snapshot) if settings.history_enabled else None
 
     def answers(self) -> Answers:
         """What is asked here, by programs only."""
-        return Answers({"/metrics": self._metrics, "/healthz": self._healthz}, Guard())
+        take = self.recorder.take_alerts if self.recorder is not None else _not_kept
+        return Answers({"/metrics": self._metrics, "/healthz": self._healthz}, Guard(), {"/alerts": take})
 
     async def _metrics(self) -> Answer:
         """Read once for all who ask at a time."""
@@ -57,7 +60,8 @@ class Hub:
         snapshot, around = await asyncio.gather(
             self._snapshot(), host.exposition(self._push_proxy, self._folder, self._trial)
         )
-        return exposition(snapshot, self._config) + around
+        recorded = self.recorder.exposition() if self.recorder is not None else b""
+        return exposition(snapshot, self._config) + around + recorded
 
     async def _healthz(self) -> Answer:
         return Answer(b"ok\n")
@@ -77,6 +81,11 @@ class Hub:
         return snapshot
 
 
+async def _not_kept(_: bytes) -> Answer:
+    """Without a history; what is no error at Alertmanager."""
+    return Answer(b"ok\n")
+
+
 async def serve(settings: Settings) -> None:
     """Serves until SIGTERM or SIGINT. Raises ConfigError when the port is taken."""
     logline.set_up()
@@ -86,15 +95,20 @@ async def serve(settings: Settings) -> None:
     store = open_observer(settings)
     port = settings.port("hub")
     try:
-        server = await Hub(store, settings).answers().listen(settings.hub_bind, port)
+        hub = Hub(store, settings)
+        server = await hub.answers().listen(settings.hub_bind, port)
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else error  # its own text names the address again
         raise ConfigError(f"the hub cannot listen on {settings.hub_bind}:{port} ({reason})") from None
     log.info("serving metrics on http://%s:%d/metrics", settings.hub_bind, port)
     beside = Beside("console", _CONSOLE, _MOST_CONSOLE_BYTES) if settings.console_port != 0 else None
+    recording = asyncio.create_task(hub.recorder.run()) if hub.recorder is not None else None
     try:
         await stop.wait()
     finally:
+        if recording is not None:
+            recording.cancel()
+            await asyncio.gather(recording, return_exceptions=True)
         if beside is not None:
             await beside.stop()
         server.close()

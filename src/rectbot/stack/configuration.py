@@ -11,7 +11,7 @@ import yaml
 
 from rectbot.alerts.alertmanager import render_native
 from rectbot.errors import RectbotError
-from rectbot.settings import Settings
+from rectbot.settings import Settings, reachable
 from rectbot.stack import grafana, proof, redis_users
 from rectbot.stack.components import alert_webhook
 from rectbot.stack.layout import Layout, write_private
@@ -56,7 +56,7 @@ def _prometheus(settings: Settings, layout: Layout) -> None:
 
 def _alertmanager(settings: Settings, layout: Layout) -> None:
     source = layout.monitoring / "alertmanager" / "alertmanager.yml"
-    text = render_native(source, alert_webhook(settings))
+    text = render_native(source, alert_webhook(settings), f"{reachable(settings.hub_bind)}:{settings.port('hub')}")
     write_private(layout.folder("alertmanager") / "alertmanager.yml", text)
 
 

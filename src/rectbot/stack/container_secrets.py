@@ -33,6 +33,8 @@ _HUB = (
     "DASHBOARD_ADMIN_PASSWORD",
     "DASHBOARD_VIEWER_PASSWORD",
     "CONSOLE_SECRET",
+    "HISTORY_DATABASE_URL",
+    "DISCORD_ALERT_WEBHOOK_URL",  # for REPORT_MONTHLY
 )
 # What containers mount, in docker/monitoring, that holds no secret.
 _SHARED = (
