@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import subprocess
 import urllib.request
 import uuid
@@ -188,7 +189,7 @@ def test_a_name_that_is_not_ours_is_refused(guarded: Guarded) -> None:
 
 
 def test_a_viewer_sees_everything_and_can_do_nothing(guarded: Guarded, chromium: Browser) -> None:
-    epoch = guarded.stack.status()["leader"]["epoch"]
+    before = _orders(guarded.stack)
     with visit(chromium) as visitor:
         page = visitor.page
         page.goto(guarded.url)
@@ -197,7 +198,7 @@ def test_a_viewer_sees_everything_and_can_do_nothing(guarded: Guarded, chromium:
         expect(page.locator("[data-name=leader]")).to_have_text("xserver", timeout=PATIENCE_MS)
         expect(page.locator(".badge")).to_have_text("read only")
         names = page.get_by_role("button").all_inner_texts()
-        assert not {"Hold", "Switch here", "Drain", "Silence"} & set(names)
+        assert not [name for name in names if re.match("Hold|Switch to|Drain|Silence", name)]
         # Every event that the page knows of, whether or not something is there to click on.
         page.evaluate(
             """() => { for (const [id, element] of Object.entries(mounted_app.elements)) {
@@ -207,8 +208,12 @@ def test_a_viewer_sees_everything_and_can_do_nothing(guarded: Guarded, chromium:
         )
         page.wait_for_timeout(500)
         expect(page.locator("[data-name=leader]")).to_have_text("xserver")
-    status = json.loads(guarded.stack.run("failover", "status", "--json").stdout)
-    assert (status["epoch"], status["hold"], status["drained"], status["pinned"]) == (epoch, None, {}, "")
+    assert _orders(guarded.stack) == before
+
+
+def _orders(stack: Stack) -> list[Any]:
+    status = json.loads(stack.run("failover", "status", "--json").stdout)
+    return [status[name] for name in ("epoch", "hold", "drained", "pinned")]
 
 
 def test_logging_out_ends_copies_of_the_session_too(guarded: Guarded) -> None:

@@ -7,6 +7,7 @@ import re
 import time
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -55,7 +56,7 @@ def _confirm(page: Page, says: str) -> None:
     dialogue = page.get_by_role("alertdialog")
     expect(dialogue).to_contain_text(says, timeout=PATIENCE_MS)
     dialogue.get_by_label("Reason").fill("a test")
-    dialogue.get_by_role("button", name="Yes, do it").click()
+    dialogue.locator("button.danger").click()
 
 
 def _live(stack: Stack) -> list[str | None]:
@@ -111,12 +112,14 @@ def test_the_page_shows_the_new_leader_after_a_kill_and_the_reason(stack: Stack,
 
 def test_a_switch_from_the_page_really_switches(stack: Stack, visitor: Visitor) -> None:
     page, began = visitor.page, time.time()
-    _act(page, "oci", "Switch here")
+    _act(page, "oci", "Switch to oci")
     _confirm(page, "The bot logs out at xserver and logs in at oci: one login")
     until(lambda: _live(stack) == ["oci"], 30, "Discord sees the bot at oci, and nowhere else")
     expect(_leader(page)).to_have_text("oci", timeout=PATIENCE_MS)
     expect(page.locator(".events")).to_contain_text("a test", timeout=PATIENCE_MS)
-    _act(page, "xserver", "Switch here")
+    outcome = re.compile(r"^oci leads since \d\d:\d\d:\d\d, logged in after \d+\.\d s\.$")
+    expect(page.locator(".outcome")).to_have_text(outcome, timeout=PATIENCE_MS)
+    _act(page, "xserver", "Switch to xserver")
     _confirm(page, "The bot logs out at oci and logs in at xserver")
     until(lambda: _live(stack) == ["xserver"], 30, "Discord sees the bot at xserver again")
     logins = [session.site for session in sessions(stack.journal()) if session.opened_time >= began]
@@ -131,9 +134,11 @@ def test_hold_and_drain_say_what_they_will_do_and_do_it(stack: Stack, visitor: V
     page.get_by_role("combobox", name="For").click()
     page.get_by_role("option", name="30 min").click()
     _confirm(page, "if xserver dies, the bot stays offline")
-    expect(page.locator(".orders")).to_contain_text("On hold: only xserver", timeout=PATIENCE_MS)
+    expect(page.locator(".orders")).to_contain_text(re.compile("On hold until .+: only xserver"), timeout=PATIENCE_MS)
     held = json.loads(stack.run("failover", "status", "--json").stdout)["hold"]
     assert 1_700 < held["remaining_s"] <= 1_800
+    ends = page.locator(".orders time").get_attribute("datetime") or ""
+    assert abs(datetime.fromisoformat(ends).timestamp() - time.time() - held["remaining_s"]) < 15
     page.get_by_role("button", name="End hold").click()
     _confirm(page, "Sites move automatically again")
     expect(page.locator(".orders")).not_to_contain_text("On hold", timeout=PATIENCE_MS)

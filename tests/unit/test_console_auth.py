@@ -170,3 +170,20 @@ async def test_an_act_is_refused_to_a_viewer_and_after_the_session_has_ended() -
     for session in (viewer, admin, Session("stolen", Role.ADMIN, at=0)):
         with pytest.raises(NotAllowed):
             await carry_out(nobodys, auth, session, Act("switch", "oci"))
+
+
+def test_a_session_lasts_while_its_page_is_used_and_not_beyond_a_logout() -> None:
+    clock = Clock()
+    auth = Auth(_settings(), clock)
+    session = auth.session(auth.open(Role.ADMIN))
+    assert session is not None
+    for _ in range(5):
+        clock.now += SESSION_SECONDS - 1
+        assert auth.may_act(session)
+        auth.use(session)
+    clock.now += SESSION_SECONDS
+    assert not auth.alive(session), "nobody used it"
+    clock.now -= 1
+    auth.end(session)
+    auth.use(session)
+    assert not auth.alive(session)

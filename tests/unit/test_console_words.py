@@ -31,7 +31,7 @@ def _places(text: str) -> set[str | None]:
 
 def test_both_languages_say_the_same_with_the_same_places() -> None:
     for key, texts in CATALOGUE.items():
-        wanted = ("ja",) if key.startswith(("event.", "text.")) else LANGUAGES
+        wanted = ("ja",) if key.startswith(("event.", "kind.", "text.")) else LANGUAGES
         assert tuple(sorted(texts)) == tuple(sorted(wanted)), key
         assert len({frozenset(_places(text)) for text in texts.values()}) == 1, key
 
@@ -40,6 +40,7 @@ def test_every_kind_of_event_is_explained_in_both() -> None:
     for kind, meaning in MEANINGS.items():
         assert Words("en").meaning(kind) == meaning
         assert Words("ja").meaning(kind) != meaning
+        assert Words("ja").optional(f"kind.{kind}"), "its name"
 
 
 def test_every_key_in_the_code_is_in_the_catalogue() -> None:
@@ -107,9 +108,17 @@ def test_the_language_is_the_visitors(cookie: str, header: str, language: str) -
         (Act("switch", "oci"), Snapshot(LEADER, SITES), "logs out at xserver and logs in at oci: one login"),
         (Act("switch", "oci"), Snapshot(None, SITES), "Nobody leads now. The bot logs in at oci"),
         (Act("switch", "xserver"), Snapshot(LEADER, SITES), "leads already"),
-        (Act("switch", "oci"), Snapshot(LEADER, {"xserver": SITES["xserver"]}), "will be declined"),
+        (Act("switch", "oci"), Snapshot(LEADER, {"xserver": SITES["xserver"]}), "it is not running, or is cut off"),
         (Act("switch", "oci"), Snapshot(LEADER, SITES, drained={"oci": "by me"}), "because it is drained"),
         (Act("switch", "oci"), Snapshot(LEADER, SITES | {"oci": Site(1.0, False, 1)}), "sits out"),
+        (
+            Act("switch", "oci"),
+            Snapshot(LEADER, SITES | {"oci": Site(9.0, False, 1, ttl_ms=6000)}),
+            "it is not running, or is cut off",
+        ),
+        (Act("switch", "oci"), Snapshot(LEADER, SITES, next_login_s=90), "the next one is free in 2 min"),
+        (Act("switch", "xserver"), Snapshot(LEADER, SITES, next_login_s=90), "leads already"),
+        (Act("drain", "xserver"), Snapshot(LEADER, SITES, hold=Hold(60, "oci", "")), "logs in at oci"),
         (Act("drain", "xserver"), Snapshot(LEADER, SITES), "logs out at xserver and logs in at oci"),
         (Act("drain", "xserver"), Snapshot(LEADER, {"xserver": SITES["xserver"]}), "OFFLINE"),
         (Act("drain", "xserver"), Snapshot(LEADER, SITES, hold=Hold(60, "xserver", "")), "OFFLINE"),
@@ -121,5 +130,8 @@ def test_the_language_is_the_visitors(cookie: str, header: str, language: str) -
     ],
 )
 def test_what_will_happen_is_said(act: Act, snapshot: Snapshot, says: str) -> None:
-    assert says in consequence(Words("en"), snapshot, act)
-    assert consequence(Words("ja"), snapshot, act)
+    found = consequence(Words("en"), snapshot, act)
+    assert says in found.text
+    assert act.site in found.verb
+    assert found.possible == ("cannot be done" not in found.text)
+    assert consequence(Words("ja"), snapshot, act).possible == found.possible

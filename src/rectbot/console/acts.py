@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import Literal
@@ -56,40 +57,55 @@ def clean(text: str) -> str:
     return _CONTROL.sub(" ", text).strip()[:MAX_WHY]
 
 
-def consequence(words: Words, snapshot: Snapshot, act: Act) -> str:
-    """What will happen if it is done now."""
+@dataclass(frozen=True)
+class Consequence:
+    """What an act would do now; `verb` is its name, as on its button; `possible`: whether the store would take it."""
+
+    text: str
+    verb: str
+    possible: bool = True
+
+
+def consequence(words: Words, snapshot: Snapshot, act: Act) -> Consequence:
+    """What will happen if it is done in this state."""
     leader = snapshot.leader.site if snapshot.leader else ""
+    verb, possible = words(f"act.go.{act.name}", site=act.site), True
     match act.name:
         case "switch":
-            return _of_switch(words, snapshot, act.site, leader)
+            text, possible = _of_switch(words, snapshot, act.site, leader)
         case "hold":
-            return words("act.hold.led", leader=leader) if leader else words("act.hold.nobody")
+            text = words("act.hold.led", leader=leader) if leader else words("act.hold.nobody")
+            verb = words("act.go.hold.at", site=leader) if leader else verb
         case "unhold":
-            return words("act.unhold")
+            text = words("act.unhold")
         case "undrain":
-            return words("act.undrain", site=act.site)
+            text = words("act.undrain", site=act.site)
         case "drain":
-            return _of_drain(words, snapshot, act.site, leader)
+            text = _of_drain(words, snapshot, act.site, leader)
+    return Consequence(text, verb, possible)
 
 
-def _of_switch(words: Words, snapshot: Snapshot, site: str, leader: str) -> str:
-    if leader == site:
-        return words("act.switch.pins", site=site)
+def _of_switch(words: Words, snapshot: Snapshot, site: str, leader: str) -> tuple[str, bool]:
     if obstacle := _obstacle(words, snapshot, site):
-        return words("act.switch.declined", site=site, why=obstacle)
+        return words("act.switch.declined", site=site, why=obstacle), False
+    if leader == site:
+        return words("act.switch.pins", site=site), True
     moved = words("act.switch.moves", leader=leader, site=site) if leader else words("act.switch.starts", site=site)
-    return f"{moved} {words('act.switch.stays', site=site)}"
+    return f"{moved} {words('act.switch.stays', site=site)}", True
 
 
 def _obstacle(words: Words, snapshot: Snapshot, site: str) -> str:
-    """Why the store would decline a switch to this site."""
+    """Why the store would decline a switch to this site; in the order in which it looks."""
+    found = snapshot.sites.get(site)
     if site in snapshot.drained:
         return words("obstacle.drained")
-    found = snapshot.sites.get(site)
-    if found is None:
+    if found is None or 0 < found.ttl_ms <= found.heartbeat_age_s * 1000:
         return words("obstacle.silent")
     if not found.eligible:
         return words("obstacle.ineligible")
+    leads = snapshot.leader is not None and snapshot.leader.site == site
+    if snapshot.next_login_s > 0 and not leads:
+        return words("obstacle.budget", minutes=math.ceil(snapshot.next_login_s / 60))
     return ""
 
 
@@ -99,9 +115,6 @@ def _of_drain(words: Words, snapshot: Snapshot, site: str, leader: str) -> str:
     ready = [
         name
         for name, found in sorted(snapshot.sites.items(), key=lambda entry: entry[1].priority)
-        if name != site and found.eligible and name not in snapshot.drained
+        if name != site and found.eligible and (snapshot.hold is None or snapshot.hold.site == name)
     ]
-    held = snapshot.hold is not None
-    if not ready or held:
-        return words("act.drain.nobody", site=site)
-    return words("act.drain.moves", site=site, heir=ready[0])
+    return words("act.drain.moves", site=site, heir=ready[0]) if ready else words("act.drain.nobody", site=site)

@@ -24,7 +24,7 @@ from rectbot.errors import ConfigError
 from rectbot.hosts import is_loopback, source
 from rectbot.settings import Settings
 
-SESSION_SECONDS = 12 * 3600  # without a visit
+SESSION_SECONDS = 12 * 3600  # without a visit, and without use of an open page
 ATTEMPTS, WINDOW_SECONDS = 5, 60.0  # wrong passwords from one source, and within which time
 ALL_ATTEMPTS = 60  # from all together
 _SOURCES_KEPT = 1_000
@@ -96,6 +96,7 @@ class Auth:
         words = "".join(f"{role}:{len(password)}:{password};" for role, password in self._passwords.items())
         self.key = hmac.new(secret.encode(), b"rectbot console session;" + words.encode(), hashlib.sha256).hexdigest()
         self._ended: dict[str, float] = {}
+        self._used: dict[str, float] = {}  # when an open page of a session was used last
         self._tries: dict[str, _Tries] = {}
         self._all_tries = _Tries(ALL_ATTEMPTS)
         self._browsers = Signer(self.key, salt="a browser of the administrator's")
@@ -157,7 +158,15 @@ class Auth:
         """Whether a page that was opened under this session is still under it."""
         if not self.required:
             return True
-        return session.id not in self._ended and self._clock() < session.at + SESSION_SECONDS
+        used = max(session.at, self._used.get(session.id, 0.0))
+        return session.id not in self._ended and self._clock() < used + SESSION_SECONDS
+
+    def use(self, session: Session) -> int:
+        """Somebody works with an open page of it: it lasts from now on anew. Returns the moment, for its cookie."""
+        now = self._clock()
+        self._used = {name: at for name, at in self._used.items() if at > now - SESSION_SECONDS}
+        self._used[session.id] = now
+        return int(now)
 
     def may_act(self, session: Session) -> bool:
         """Whether an act may be carried out for this session, now."""

@@ -18,6 +18,7 @@ from rectbot.console.choices import Choices
 from rectbot.console.panels.ask import QUANTUM_SECONDS, View
 from rectbot.console.panels.cards import Card, card
 from rectbot.console.picker import TimePicker
+from rectbot.console.reach import Unreachable
 from rectbot.console.times import TimeRange, asked, between
 from rectbot.console.visit import Visit, button
 from rectbot.dashboards.layout import Placed, Section, sections
@@ -219,6 +220,9 @@ class Board:
             return
         try:
             drawing = await artist.draw(self._dashboard, panel, _scoped(view, placed.scope))
+        except Unreachable:
+            if not self._visit.client.is_deleted:
+                shown.blind()
         except RectbotError as error:
             if not self._visit.client.is_deleted:
                 shown.fail(str(error))

@@ -1,86 +1,136 @@
-"""The dialogue before an act: it says what will happen, and takes a reason."""
+"""The dialogue before an act: it says what will happen in the state that is in force, and takes a reason."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from nicegui import ui
 
-from rectbot.console.acts import MAX_WHY, Act, NotAllowed, carry_out, consequence
+from rectbot.console.acts import MAX_WHY, Act, Consequence, NotAllowed, carry_out, consequence
+from rectbot.console.buttons import ActButton
+from rectbot.console.live import Now
+from rectbot.console.outcome import Follower, Outcome
 from rectbot.console.visit import Visit, button, heading
 from rectbot.console.words import Words
 from rectbot.errors import RectbotError
-from rectbot.failover.events import Snapshot
 
 HOURS = {0.5: "30 min", 2: "2 h", 8: "8 h", 24: "24 h"}
 
 
 class Confirm:
-    """One dialogue for all acts of a page."""
+    """One dialogue for all acts of a page; `tell` is told of what comes of them."""
 
-    def __init__(self, visit: Visit, snapshot: Callable[[], Snapshot | None]) -> None:
-        self._visit = visit
-        self._snapshot = snapshot
+    def __init__(self, visit: Visit, tell: Callable[[Outcome], None]) -> None:
+        self._visit, self._tell = visit, tell
         self._dialog = ui.dialog()
+        self._act: Act | None = None
+        self._question: Question | None = None
 
-    def ask(self, act: Act) -> None:
-        """Opens it. The consequence is that of the state at this moment."""
-        words, snapshot = self._visit.words, self._snapshot()
-        if snapshot is None:
+    def ask(self, act: Act, now: Now) -> None:
+        """Opens it."""
+        words = self._visit.words
+        if now.snapshot is None:
             return
-
-        async def go(hours: float, why: str) -> None:
-            await self._carry_out(replace(act, hours=hours), why)
-
         spans = {0: words("act.hold.until")} | HOURS if act.name == "hold" else {}
+        self._act = act
         title = words(f"act.title.{act.name}", site=act.site)
-        ask(self._dialog, words, Question(title, consequence(words, snapshot, act), spans), go)
+        self._question = Question(self._visit, self._dialog, title, self._go, spans=spans)
+        self._question.say(consequence(words, now.snapshot, act))
+        self._dialog.open()
 
-    async def _carry_out(self, act: Act, why: str) -> None:
-        visit, words = self._visit, self._visit.words
-        try:
-            changed = await carry_out(visit.desk, visit.auth, visit.session, act, why)
-        except RectbotError as error:
-            say_refused(words, error)
+    def show(self, now: Now) -> None:
+        """What it would do now, while it is open."""
+        if self._act is None or self._question is None or not self._dialog.value:
+            return
+        words = self._visit.words
+        if now.snapshot is None:
+            self._question.say(Consequence(words("act.unknown"), self._question.verb, possible=False))
         else:
-            ui.notify(words("act.ordered" if changed else "act.was"), type="positive")
+            self._question.say(consequence(words, now.snapshot, self._act))
+
+    async def _go(self, hours: float, why: str) -> None:
+        visit, words, act = self._visit, self._visit.words, self._act
+        assert act is not None
+        assert self._question is not None
+        try:
+            before = await visit.desk.store.snapshot()
+            if not self._question.holds(consequence(words, before, act)):
+                return  # it says so, and asks again
+            self._dialog.close()
+            changed = await carry_out(visit.desk, visit.auth, visit.session, replace(act, hours=hours), why)
+            follower = Follower(visit.desk.store, visit.desk.config, words)
+            async for outcome in follower.follow(act, before, changed=changed):
+                if visit.client.is_deleted:
+                    return
+                with visit.client:
+                    self._tell(outcome)
+        except RectbotError as error:
+            self._dialog.close()
+            self._tell(Outcome(refusal(words, error), "error"))
 
 
-@dataclass(frozen=True)
 class Question:
-    """What is to be agreed to. `spans` are hours to choose from, at first `hours`; without them there is no choice."""
+    """What is to be agreed to. `spans` are hours to choose from, at first `hours`; without them there is no choice.
 
-    title: str
-    consequence: str
-    spans: Mapping[float, str]
-    hours: float = 0
+    `go` gets the hours that are chosen (else 0) and the reason; it closes the dialogue.
+    """
+
+    def __init__(
+        self,
+        visit: Visit,
+        dialog: ui.dialog,
+        title: str,
+        go: Callable[[float, str], Awaitable[None]],
+        *,
+        spans: Mapping[float, str] | None = None,
+        hours: float = 0,
+    ) -> None:
+        words = visit.words
+        self._words, self._shown = words, Consequence("", "")
+        dialog.clear()
+        attributes = "role=alertdialog aria-modal=true aria-labelledby=dialogue aria-describedby=consequence"
+        with dialog, ui.element("div").classes("dialogue").props(attributes):
+            with ui.element("div").props("id=dialogue"):
+                heading(title, 2)
+            self._text = ui.label().classes("consequence").props("id=consequence aria-live=polite")
+            self._changed = ui.label().classes("problem").props("role=alert")
+            chosen = None
+            if spans:
+                chosen = ui.select(dict(spans), value=hours, label=words("alert.for"))
+                chosen.props("dense outlined options-dense")
+            why = ui.input(words("act.why")).props(f"maxlength={MAX_WHY} dense outlined")
+
+            async def agreed() -> None:
+                await go(float(chosen.value) if chosen else 0.0, why.value or "")
+
+            with ui.element("div").classes("acts"):
+                button(words("act.cancel")).on_click(dialog.close).props("autofocus")
+                self._go = ActButton(visit, "", agreed, danger=True)
+
+    @property
+    def verb(self) -> str:
+        """What stands on the button."""
+        return self._shown.verb
+
+    def say(self, found: Consequence) -> None:
+        """What would happen, as things stand."""
+        if found == self._shown:
+            return
+        if self._shown.text:
+            self._changed.set_text(self._words("act.changed"))
+            self._go.renew()
+        self._shown = found
+        self._text.set_text(found.text)
+        self._go.say(found.verb, off=not found.possible)
+
+    def holds(self, found: Consequence) -> bool:
+        """Whether what was agreed to is what would happen; if not, that is said instead."""
+        same = found == self._shown
+        self.say(found)
+        return same and found.possible
 
 
-def ask(dialog: ui.dialog, words: Words, question: Question, go: Callable[[float, str], Awaitable[None]]) -> None:
-    """Opens the dialogue; `go` gets the hours that are chosen (else 0) and the reason, when the operator agrees."""
-    dialog.clear()
-    with dialog, ui.element("div").classes("dialogue").props("role=alertdialog aria-labelledby=dialogue"):
-        with ui.element("div").props("id=dialogue"):
-            heading(question.title, 2)
-        ui.label(question.consequence).classes("consequence")
-        hours = None
-        if spans := dict(question.spans):
-            hours = ui.select(spans, value=question.hours, label=words("alert.for"))
-            hours.props("dense outlined options-dense")
-        why = ui.input(words("act.why")).props(f"maxlength={MAX_WHY} dense outlined")
-
-        async def agreed() -> None:
-            dialog.close()
-            await go(float(hours.value) if hours else 0.0, why.value or "")
-
-        with ui.element("div").classes("acts"):
-            button(words("act.cancel")).on_click(dialog.close).props("autofocus")
-            button(words("act.go")).on_click(agreed).classes("danger")
-    dialog.open()
-
-
-def say_refused(words: Words, error: RectbotError) -> None:
-    """Shows why an act was not done."""
-    text = words("act.refused") if isinstance(error, NotAllowed) else words("act.failed", error=error)
-    ui.notify(text, type="negative", multi_line=True)
+def refusal(words: Words, error: RectbotError) -> str:
+    """Why an act was not done."""
+    return words("act.refused") if isinstance(error, NotAllowed) else words("act.failed", error=error)

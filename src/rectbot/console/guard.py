@@ -18,7 +18,14 @@ from rectbot.console.sockets import Sockets
 from rectbot.webguard import Guard as Rule
 
 SOCKETS = "/_nicegui_ws/"
-OPEN = ("/login", "/healthz", "/favicon.ico", "/console.css", "/console.js")  # without a session
+OPEN = (
+    "/login",
+    "/healthz",
+    "/favicon.ico",
+    "/manifest.webmanifest",
+    "/console.css",
+    "/console.js",
+)  # without a session
 _SAFE_METHODS = ("GET", "HEAD")
 _POLICY = (
     # Vue compiles the toolkit's templates in the browser, hence unsafe-eval. Nothing may be loaded from elsewhere.

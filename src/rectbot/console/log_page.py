@@ -30,6 +30,7 @@ class LogPage:
         self._asked = asked
         self._stop: Callable[[], None] | None = None
         self._searches = 0
+        self._found = ""  # how many lines the search found, in words
 
     def build(self) -> None:
         """The page; it searches as soon as the browser is connected."""
@@ -101,7 +102,8 @@ class LogPage:
             return
         if search != self._searches or self._visit.client.is_deleted:
             return  # another was begun meanwhile
-        self._note.classes(replace="hint").set_text(words("logs.found", count=len(found)))
+        self._found = words("logs.found", count=len(found))
+        self._note.classes(replace="hint").set_text(self._found)
         self._lines.show(log_lines(found), words("logs.none"))
         if self._tail.value:
             self._stop = self._visit.desk.tails.follow(query, self._add, self._trouble)
@@ -118,9 +120,9 @@ class LogPage:
             self._lines.add(log_lines(entries))
 
     def _trouble(self, reason: str) -> None:
-        if reason:
-            with self._visit.client:
-                self._note.classes(replace="problem").set_text(self._words("logs.error", error=reason))
+        with self._visit.client:
+            self._note.classes(replace="problem" if reason else "hint")
+            self._note.set_text(self._words("logs.error", error=reason) if reason else self._found)
 
     def _end_tail(self) -> None:
         if self._stop is not None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
 from rectbot.console.auth import Auth, Session, TooManyAttempts
 from rectbot.console.words import Words, choose
@@ -25,6 +25,17 @@ ICON = (
     "<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' fill='#2563eb'/>"
     "<path d='M8 16h5l3-8 3 16 3-8h4' fill='none' stroke='#fff' stroke-width='2.5' stroke-linejoin='round'/></svg>"
 )
+
+MANIFEST = {  # https://www.w3.org/TR/appmanifest/
+    "name": "rectbot",
+    "short_name": "rectbot",
+    "id": "/",
+    "start_url": "/",
+    "display": "standalone",
+    "background_color": "#0f1217",
+    "theme_color": "#181c23",
+    "icons": [{"src": "/favicon.ico", "sizes": "any", "type": "image/svg+xml", "purpose": "any"}],
+}
 
 
 @dataclass(frozen=True)
@@ -53,11 +64,14 @@ def add_routes(app: FastAPI, auth: Auth, cookies: Cookies, on_leave: Callable[[S
     pages = _Login(auth, cookies, on_leave)
     app.add_api_route("/healthz", _healthz)
     app.add_api_route("/favicon.ico", _icon)
+    app.add_api_route("/manifest.webmanifest", _manifest)
     app.add_api_route("/console.css", _file("console.css"))
     app.add_api_route("/console.js", _file("console.js"))
     app.add_api_route("/login", pages.form)
     app.add_api_route("/login", pages.enter, methods=["POST"])
     app.add_api_route("/logout", pages.leave, methods=["POST"])
+    app.add_api_route("/session", pages.lasts)
+    app.add_api_route("/session", pages.use, methods=["POST"])
 
 
 class _Login:
@@ -99,6 +113,17 @@ class _Login:
         request.scope["session"].clear()
         return RedirectResponse("/login", 303)
 
+    @staticmethod
+    async def lasts() -> Response:
+        """For a page that has lost its connection; who has no session does not get here."""
+        return Response(status_code=204)
+
+    async def use(self, request: Request) -> Response:
+        """For a page that somebody works with: the session and its cookie last from now on anew."""
+        if (session := self._auth.session(request.scope["session"])) is not None and self._auth.required:
+            request.scope["session"]["used"] = self._auth.use(session)
+        return Response(status_code=204)
+
 
 async def _healthz() -> Response:
     return PlainTextResponse("ok\n")
@@ -106,6 +131,10 @@ async def _healthz() -> Response:
 
 async def _icon() -> Response:
     return Response(ICON, media_type="image/svg+xml", headers={"Cache-Control": "max-age=86400"})
+
+
+async def _manifest() -> Response:
+    return JSONResponse(MANIFEST, media_type="application/manifest+json", headers={"Cache-Control": "max-age=86400"})
 
 
 def _file(name: str) -> Callable[[], Awaitable[Response]]:
@@ -145,7 +174,8 @@ def _page(
     text = f"""<!doctype html>
 <html lang="{words.language}"><head><meta charset="utf-8"><title>rectbot - {words("login.title")}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<link rel="stylesheet" href="/console.css"></head>
+<link rel="stylesheet" href="/console.css"><link rel="icon" href="/favicon.ico" type="image/svg+xml">
+<link rel="manifest" href="/manifest.webmanifest"></head>
 <body class="login"><main><h1>rectbot</h1>
 <form method="post" action="/login"><input type="hidden" name="next" value="{html.escape(target)}">
 <label for="password">{words("login.password")}</label>

@@ -66,15 +66,19 @@ class Tails:
 
     async def _read(self, query: str, tail: _Tail) -> None:
         start = time.time_ns()
+
+        def say(text: str) -> None:
+            for _, trouble in tuple(tail.readers):
+                trouble(text)
+
         while True:
             try:
-                async for entry in follow(self._target, query, start, lambda _: None):
+                async for entry in follow(self._target, query, start, say, lambda: say("")):
                     start = entry.time + 1
                     tail.waiting.append(entry)
                     del tail.waiting[:-BURST]
             except RectbotError as error:
-                for _, trouble in tuple(tail.readers):
-                    trouble(str(error))
+                say(str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
 
@@ -83,6 +87,5 @@ async def _hand_on(tail: _Tail) -> None:
         await asyncio.sleep(GATHER_SECONDS)
         if tail.waiting:
             found, tail.waiting = tail.waiting, []
-            for lines, trouble in tuple(tail.readers):
-                trouble("")
+            for lines, _ in tuple(tail.readers):
                 lines(found)

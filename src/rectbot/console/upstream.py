@@ -11,13 +11,15 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Hashable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 
+from rectbot.console.reach import Part, Reach, Unreachable
 from rectbot.errors import RectbotError
 
 TIMEOUT_SECONDS = 15.0
+SILENT_SECONDS = 3.0  # a part that does not answer is not waited for longer
 _FAILURE_SECONDS = 1.0  # for so long a failure is not tried again
 _KEPT = 500
 
@@ -46,37 +48,89 @@ class Shared:
             raise
 
 
-class Upstream:
-    """One server's HTTP API that answers with JSON."""
+class _Question(NamedTuple):
+    method: str
+    path: str
+    params: dict[str, str] | None = None
+    body: Any = None
 
-    def __init__(self, name: str, url: str, http: aiohttp.ClientSession, shared: Shared) -> None:
+
+class Upstream:
+    """One server's HTTP API that answers with JSON; `reach` is told whether it answers at all."""
+
+    def __init__(
+        self,
+        name: Part,
+        url: str,
+        http: aiohttp.ClientSession,
+        shared: Shared,
+        reach: Reach,
+        *,
+        patience: float = TIMEOUT_SECONDS,
+    ) -> None:
         self.name = name
         self.url = url.rstrip("/")
         self._http = http
         self._shared = shared
+        self._reach = reach
+        self._patience = patience
 
     async def get(self, path: str, params: dict[str, str] | None = None, seconds: float = 0) -> Any:
-        """The JSON of a GET, at most `seconds` old. Raises RectbotError."""
+        """The JSON of a GET, at most `seconds` old. Raises Unreachable, or RectbotError for a refusal."""
         key = (self.name, path, tuple(sorted((params or {}).items())))
-        return await self._shared.get(key, seconds, lambda: self._ask("GET", path, params))
+        question = _Question("GET", path, params)
+        return await self._shared.get(key, seconds, lambda: self._json(question, self._patience))
 
     async def send(self, method: str, path: str, body: Any = None) -> Any:
         """The JSON of a request that changes something. Raises RectbotError."""
-        return await self._ask(method, path, None, body)
+        return await self._json(_Question(method, path, body=body), TIMEOUT_SECONDS)
 
-    async def _ask(self, method: str, path: str, params: dict[str, str] | None, body: Any = None) -> Any:
+    async def probe(self, path: str) -> None:
+        """Asks whether it is there, over a connection of its own: those for questions may all be waiting."""
+        with suppress(RectbotError):
+            async with aiohttp.ClientSession() as http:
+                await self._text(http, _Question("GET", path), SILENT_SECONDS, absent=500)
+
+    async def _json(self, question: _Question, patience: float) -> Any:
+        if self._reach.unknown(self.name):
+            patience = min(patience, SILENT_SECONDS)
+        text = await self._text(self._http, question, patience)
         try:
-            async with self._http.request(method, self.url + path, params=params, json=body) as answer:
-                text = await answer.text()
-                if answer.status >= 400:
-                    raise RectbotError(f"{self.name}: {answer.status}: {_said(text)}")
-                return json.loads(text) if text else None
-        except TimeoutError:
-            raise RectbotError(f"{self.name} at {self.url} does not answer within {TIMEOUT_SECONDS:.0f} s") from None
-        except (aiohttp.ClientError, OSError):
-            raise RectbotError(f"{self.name} at {self.url} does not answer") from None
+            return json.loads(text) if text else None
         except ValueError:
-            raise RectbotError(f"{self.name} at {self.url} answers {path} with something else than JSON") from None
+            reason = f"{self.name} at {self.url} answers {question.path} with something else than JSON"
+            raise self._reach.failed(self.name, reason) from None
+
+    async def _text(
+        self, http: aiohttp.ClientSession, question: _Question, patience: float, *, absent: int = 600
+    ) -> str:
+        """Raises Unreachable when nobody answers, or with a status from `absent` on; RectbotError for a refusal."""
+        method, path, params, body = question
+        limit = aiohttp.ClientTimeout(total=patience)
+        try:
+            async with http.request(method, self.url + path, params=params, json=body, timeout=limit) as answer:
+                text = await answer.text()
+        except TimeoutError:
+            raise self._late(patience) from None
+        except (aiohttp.ClientError, OSError):
+            raise self._reach.failed(self.name, f"{self.name} at {self.url} does not answer") from None
+        refusal = f"{self.name}: {answer.status}: {_said(text)}" if answer.status >= 400 else ""
+        if answer.status >= absent:
+            raise self._reach.failed(self.name, refusal)
+        if answer.status >= 500:  # of one question, or of a proxy before a server that is not there: probes tell
+            silent = self._reach.unknown(self.name)
+            raise Unreachable(silent) if silent else RectbotError(refusal)
+        self._reach.answered(self.name)
+        if refusal:
+            raise RectbotError(refusal)
+        return text
+
+    def _late(self, seconds: float) -> RectbotError:
+        """One question that takes too long says nothing of the server, unless it is silent otherwise too."""
+        reason = f"{self.name} at {self.url} does not answer within {seconds:.0f} s"
+        if seconds > SILENT_SECONDS and self._reach.unknown(self.name) is None:
+            return RectbotError(reason)
+        return self._reach.failed(self.name, reason)
 
 
 def _said(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import Request
@@ -12,8 +12,11 @@ from nicegui import ui
 from nicegui.client import Client
 
 from rectbot.console.auth import Auth, Role, Session
+from rectbot.console.banners import Banners
 from rectbot.console.clients import make_room
 from rectbot.console.desk import Desk
+from rectbot.console.live import Now
+from rectbot.console.looks import Looks
 from rectbot.console.words import COOKIE, LANGUAGES, Words, choose
 
 THEME_COOKIE = "rectbot_theme"
@@ -35,6 +38,7 @@ class Visit:
     words: Words
     theme: str
     client: Client
+    looks: Looks = field(default_factory=Looks)
 
     @classmethod
     def of(cls, desk: Desk, auth: Auth, request: Request) -> Visit:
@@ -57,7 +61,7 @@ class Visit:
     def leave_when_ended(self) -> None:
         """After a logout, in whatever window, this one shows no more."""
         if not self.auth.alive(self.session):
-            self.client.open("/login")
+            self.client.run_javascript("rectbotLeave()")
 
     @property
     def may_act(self) -> bool:
@@ -71,7 +75,8 @@ def frame(visit: Visit, title: str, here: str) -> Iterator[None]:
     words = visit.words
     visit.client.title = f"{title} - rectbot"
     ui.add_head_html(
-        '<link rel="stylesheet" href="/console.css"><script src="/console.js"></script>'
+        '<link rel="stylesheet" href="/console.css"><link rel="manifest" href="/manifest.webmanifest">'
+        '<script src="/console.js"></script>'
         f"<script>document.documentElement.lang = '{words.language}'</script>"
     )
     ui.dark_mode({"dark": True, "light": False}.get(visit.theme))
@@ -88,7 +93,19 @@ def frame(visit: Visit, title: str, here: str) -> Iterator[None]:
         ui.timer(ALIVE_EVERY_SECONDS, visit.leave_when_ended)
     with ui.element("div").classes("page").props("id=content tabindex=-1"):
         heading(title, 1)
+        banners = Banners(words, title, visit.desk.store_name)
         yield
+    _follow(visit, banners)
+
+
+def _follow(visit: Visit, banners: Banners) -> None:
+    def look(now: Now) -> None:
+        with visit.client:
+            banners.show(now, visit.looks.sent())
+
+    if (now := visit.desk.live.fresh()) is not None:
+        look(now)
+    visit.client.on_delete(visit.desk.live.watch(look))
 
 
 def heading(text: str, level: int) -> None:

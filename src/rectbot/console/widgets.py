@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from nicegui.element import Element
 
+from rectbot.console.words import Words
 from rectbot.failover.events import Event
 from rectbot.logs.client.fields import json_object
 from rectbot.logs.client.query import Entry
@@ -79,6 +80,25 @@ class Ticker(Element, component="static/ticker.js"):
         self.update()
 
 
+class Sentence(Element, component="static/sentence.js"):
+    """Text with moments in it (see `moment`), which the browser writes in its own zone."""
+
+    def __init__(self, text: str = "") -> None:
+        super().__init__()
+        self._props["words"] = text
+
+    def set_text(self, text: str) -> None:
+        """Says something else."""
+        if text != self._props["words"]:
+            self._props["words"] = text
+            self.update()
+
+
+def moment(seconds: float) -> str:
+    """A moment in Unix time, for the text of a Sentence."""
+    return f"\1{seconds:.3f}\1"
+
+
 def log_lines(entries: Iterable[Entry]) -> list[Line]:
     """Newest first. Of a line in JSON the message is shown, and the rest with the labels, when the line is opened."""
     lines = []
@@ -101,14 +121,20 @@ def _message(text: str) -> tuple[str, list[tuple[str, str]]]:
     return message, [(name, str(value)) for name, value in fields.items()]
 
 
-def event_lines(events: Iterable[Event], meaning: Any) -> list[Line]:
-    """Newest first, each with its reason, and with what its kind means."""
+def event_lines(events: Iterable[Event], words: Words) -> list[Line]:
+    """Newest first, each with its reason; opened, it says what its kind means, and who wrote it."""
     lines = []
     for event in reversed(list(events)):
-        text = f"{event.site or '-'}, epoch {event.epoch}" + (f": {event.why}" if event.why else "")
-        line = _line(event.time * 1000, event.kind, text, _EVENT_TONES.get(event.kind, ""))
+        text = ": ".join(filter(None, (event.site, event.why))) or "-"
+        kind = words.optional(f"kind.{event.kind}") or event.kind
+        line = _line(event.time * 1000, kind, text, _EVENT_TONES.get(event.kind, ""))
         line["key"] = event.id
-        line["more"] = [["", meaning(event.kind)], ["by", event.owner]]
+        line["more"] = [
+            ["", words.meaning(event.kind)],
+            [words("events.kind"), event.kind],
+            [words("events.epoch"), str(event.epoch)],
+            [words("events.by"), event.owner],
+        ]
         lines.append(line)
     return lines
 

@@ -10,7 +10,7 @@ from rectbot.dashboards.blocks import NO_HUB, Query, gauge_panel, graph, log_pan
 from rectbot.dashboards.frame import page, site_variable
 from rectbot.dashboards.limits import Limits
 
-_NO_RENEWALS = "No renewals in this time: nobody leads, or Prometheus has just begun"
+_NO_RENEWALS = "No renewal is known in this time"
 
 
 def build(limits: Limits) -> dashboard.Dashboard:
@@ -31,8 +31,9 @@ def build(limits: Limits) -> dashboard.Dashboard:
                     "rectbot_failover_pinned == 1 and on (site) rectbot_failover_site_priority > 0",
                     "switched to {{site}}",
                 ),
+                shared.UNKNOWN,
                 show=c.BigValueTextMode.NAME,
-                steps=((None, "blue"),),
+                steps=((None, "text"), (0, "blue")),
                 none="None: moves are automatic",
             ),
             stat_panel(
@@ -90,7 +91,7 @@ def _transitions() -> timeseries.Panel:
         bars=True,
         decimals=0,
         size=(12, 6),
-        none="Nothing has happened in this time",
+        none="No transition is known in this time",
     ).interval("1m")
 
 
@@ -103,7 +104,7 @@ def _lease(limits: Limits) -> timeseries.Panel:
         Query(f"{lease} / max_over_time({lease}[5m])", "left"),
         limits=((None, "green"), (limits.of("FailoverLeaseLow"), "red")),
         unit="percentunit",
-        none=shared.NOBODY,
+        none=shared.NO_LEADER_KNOWN,
     )
     return panel.min(0).max(1)
 

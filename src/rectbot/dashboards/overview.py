@@ -105,8 +105,8 @@ def _firing() -> stat.Panel:
 def _down() -> stat.Panel:
     return stat_panel(
         "Parts down",
-        "Parts of the stack that Prometheus cannot scrape.",
-        Query("count(up == 0) or vector(0)"),
+        "Parts of the stack that Prometheus cannot scrape, and the lease's store when the hub cannot read it.",
+        Query("count((up == 0) or (rectbot_redis_up == 0)) or vector(0)"),
         steps=((None, "green"), (1, "red")),
     )
 

@@ -22,6 +22,9 @@ _STATE = (
 )
 SITE_STATES = {2: ("leads", "green"), 1: ("stands ready", "blue"), 0: ("cannot lead", "orange")}
 NOBODY = "Nobody leads"
+NO_LEADER_KNOWN = "No leader is known"
+UNKNOWN = Query("vector(-1) unless on () (rectbot_redis_up == 1)", "unknown")
+"""For a panel whose emptiness says something: nothing may be concluded from it while the hub does not see the store."""
 
 
 def fresh(limits: Limits) -> str:
@@ -39,8 +42,9 @@ def leader() -> stat.Panel:
         "Leader",
         "The site whose bot is logged in. Green: the most preferred one.",
         Query("rectbot_failover_site_priority and on (site) rectbot_failover_leader == 1", "{{site}}"),
+        UNKNOWN,
         show=c.BigValueTextMode.NAME,
-        steps=((None, "green"), (1, "orange")),
+        steps=((None, "text"), (0, "green"), (1, "orange")),
         none=NOBODY,
     )
 
@@ -53,7 +57,7 @@ def leads_for() -> stat.Panel:
         Query("time() - rectbot_failover_leader_since_timestamp_seconds", "{{site}}"),
         unit="s",
         decimals=1,
-        none=NOBODY,
+        none=NO_LEADER_KNOWN,
     )
 
 

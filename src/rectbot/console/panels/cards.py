@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from rectbot.console.panels.draw import Drawing
 from rectbot.console.panels.fields import field_of
 from rectbot.console.panels.support import complaints
 from rectbot.console.visit import heading
-from rectbot.console.widgets import Lines
+from rectbot.console.widgets import Lines, Sentence, moment
 from rectbot.console.words import Words
 from rectbot.dashboards.layout import Placed
 
@@ -58,6 +59,8 @@ class Card:
                 with ui.element("header"):
                     heading(title, 2)
                     self._explain(str(self._panel.get("description") or ""), missing)
+            self._age = Sentence().classes("age")
+            self._drawn: float | None = None
             with ui.element("div").classes("body"):
                 self._note = ui.label(words("panel.loading")).classes("note")
                 self._build()
@@ -92,7 +95,17 @@ class Card:
         """Shows a drawing; where there is no data, what its absence means."""
         absence = field_of(self._panel).no_value
         self._set_note((absence or self._words("panel.none")) if drawing["empty"] else "", "note")
+        self._drawn = time.time()
+        self._age.set_text("")
         self._draw(drawing)
+
+    def blind(self) -> None:
+        """Its server does not answer: data stays, with its age; that there was none does not. A banner says why."""
+        self._section.classes(remove="waiting")
+        if self._note.text or self._drawn is None:
+            self._set_note(self._words("panel.blind"), "note")
+        else:
+            self._age.set_text(self._words("live.asof", at=moment(self._drawn)))
 
     def fail(self, reason: str) -> None:
         """Shows why there is nothing to show; what was there before stays."""

@@ -220,4 +220,61 @@
 
   const escapes = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
   window.rectbotEscape = (text) => String(text).replace(/[&<>"']/g, (letter) => escapes[letter]);
+
+  // The tab's icon in the colour of the state.
+  const colours = { good: "#15803d", warning: "#b45309", error: "#b91c1c", unknown: "#5a6472" };
+  window.rectbotIcon = (tone) => {
+    const link = document.querySelector("link[rel~=icon]");
+    if (!link || link.dataset.tone === tone) return;
+    link.dataset.tone = tone;
+    const mark = tone === "unknown" ? "<text x='16' y='24' font-size='24' font-family='sans-serif' font-weight='bold' "
+      + "text-anchor='middle' fill='#fff'>?</text>"
+      : "<path d='M8 16h5l3-8 3 16 3-8h4' fill='none' stroke='#fff' stroke-width='2.5' stroke-linejoin='round'/>";
+    const svg = `<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'><rect width='32' height='32' rx='7' `
+      + `fill='${colours[tone]}'/>${mark}</svg>`;
+    link.type = "image/svg+xml";
+    link.href = `data:image/svg+xml,${encodeURIComponent(svg)}`;
+  };
+
+  // Whether the server is heard. While it is not, the page shows what was, and nothing can be ordered.
+  const SILENT_MS = 5000; // it says something each second
+  const link = { lost: false, since: Date.now(), look: "", at: performance.now() };
+  const set = (lost) => {
+    if (link.lost === lost) return;
+    link.lost = lost;
+    if (link.lostRef) link.lostRef.value = lost;
+    document.body.classList.toggle("lost", lost);
+  };
+  link.heard = (look) => {
+    Object.assign(link, { look, since: Date.now(), at: performance.now() });
+    set(false);
+  };
+  link.ref = () => (link.lostRef ??= Vue.ref(link.lost)); // for elements, once the toolkit is there
+  window.rectbotLink = link;
+  const away = () => window.socket && !window.socket.connected && window.did_handshake;
+  setInterval(() => {
+    if (away() || performance.now() - link.at > SILENT_MS) set(true);
+    if (link.lost) ask();
+  }, 250);
+
+  // A session that has ended meanwhile lets no page back in: then to the login, and from there to this page again.
+  const ASK_MS = 2000, USE_MS = 5 * 60 * 1000;
+  let asked = 0, used = Date.now();
+  window.rectbotLeave = () => {
+    location.assign(`/login?next=${encodeURIComponent(location.pathname + location.search)}`);
+  };
+  const session = (method) => fetch("/session", { method, redirect: "manual", cache: "no-store" })
+    .then((answer) => (answer.type === "opaqueredirect" || answer.status === 401) && window.rectbotLeave())
+    .catch(() => {}); // nobody is there
+  const ask = () => {
+    if (performance.now() - asked < ASK_MS) return;
+    asked = performance.now();
+    session("GET");
+  };
+  const use = () => {
+    if (Date.now() - used < USE_MS) return;
+    used = Date.now();
+    session("POST");
+  };
+  for (const kind of ["pointerdown", "keydown"]) window.addEventListener(kind, use, { capture: true, passive: true });
 })();

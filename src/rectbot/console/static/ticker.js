@@ -26,7 +26,7 @@ export default {
   },
   computed: {
     seconds() {
-      if (this.seconds_at_look === null) return null;
+      if (this.seconds_at_look === null || window.rectbotLink.ref().value) return null;
       return Math.max(0, this.seconds_at_look + (this.direction * (this.now - this.looked)) / 1000);
     },
     text() {

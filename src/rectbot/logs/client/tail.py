@@ -18,9 +18,12 @@ TAIL_PATH = "/loki/api/v1/tail"
 RETRY_SECONDS = 1.0
 
 
-async def follow(target: Target, query: str, start: int, say: Callable[[str], None]) -> AsyncIterator[Entry]:
+async def follow(
+    target: Target, query: str, start: int, say: Callable[[str], None], joined: Callable[[], None] = lambda: None
+) -> AsyncIterator[Entry]:
     """Lines from `start` (nanoseconds) on, as they come, for ever; a connection that breaks is made again.
 
+    `say` is told what an operator should know, `joined` of each connection that is made.
     Raises ConfigError when the server does not take the query, RectbotError when it cannot be reached at first.
     """
     connected = False
@@ -34,6 +37,7 @@ async def follow(target: Target, query: str, start: int, say: Callable[[str], No
                     target.url + TAIL_PATH, params=params, ssl=target.tls or True, heartbeat=30, max_msg_size=0
                 ) as socket:
                     connected = True
+                    joined()
                     async for message in socket:
                         for entry in _entries(message, say):
                             key = (entry.time, str(entry.labels), entry.text)

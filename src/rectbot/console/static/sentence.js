@@ -1,0 +1,20 @@
+// Text with moments in it, in the browser's zone: whole seconds since 1970 between two bytes of 1.
+const MARK = /\u0001(-?[\d.]+)\u0001/;
+
+export default {
+  template: `
+    <span class="sentence"><template v-for="(part, index) in parts"
+      ><time v-if="index % 2" :datetime="iso(part)" :title="zone(part)">{{ moment(part) }}</time
+      ><template v-else>{{ part }}</template></template></span>`,
+  props: { words: { type: String, default: "" } },
+  computed: {
+    parts() {
+      return this.words.split(MARK);
+    },
+  },
+  methods: {
+    moment: (seconds) => window.rectbotTime(seconds * 1000, { short: true }),
+    zone: (seconds) => `${window.rectbotTime(seconds * 1000, { zone: true })} ${window.rectbotZone()}`,
+    iso: (seconds) => new Date(Number(seconds) * 1000).toISOString(),
+  },
+};
