@@ -104,7 +104,8 @@ def push_once(home: Path, proxy: Proxy, discord: Discord) -> int:
         "PUSHGATEWAY_CACERT": str(proxy.certificate),
         "DISCORD_ALERT_WEBHOOK_URL": discord.webhook_url,
     }
-    program = "from rectbot.push import agent; agent.FIRST_INTERVAL_SECONDS = 0.1; from rectbot.cli import main; main()"
+    shorter = "from rectbot.push import agent; agent.SHORTEST_INTERVAL_SECONDS = 0.1"
+    program = f"{shorter}; from rectbot.cli import main; main()"
     return subprocess.run([sys.executable, "-c", program, "push"], env=environment, check=False).returncode
 
 

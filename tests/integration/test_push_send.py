@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -59,8 +60,10 @@ def failure(settings: Settings, body: bytes = BODY) -> tuple[PushExit, str]:
 
 def test_every_measurement_arrives_and_replaces_the_last_push(proxy: Proxy, behind: int) -> None:
     target = target_of(settings_for(proxy))
+    meter = Meter(Path("/nowhere/bot.pid"))
     send(b"gone_afterwards 1\n", target)
-    send(Meter(Path("/nowhere/bot.pid")).read(), target)
+    time.sleep(0.1)
+    send(meter.read(), target)
     group = pushed_groups(behind)["xserver-bot"]
     assert "gone_afterwards" not in group
     expected = {name for name in METRICS if name.startswith("rectbot_host_")} | {"rectbot_bot_process_up"}

@@ -6,14 +6,15 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
-import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from rectbot.errors import ConfigError
+from rectbot.push import proc as proc_of
 from rectbot.push.measure import METRICS, Meter, measure_host
 from rectbot.push.memory import alert_bytes, memory, swap
 
@@ -33,7 +34,7 @@ def proc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             (folder / entry.name).symlink_to(entry)
     (folder / "self").mkdir()
     (folder / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
-    monkeypatch.setattr(psutil, "PROCFS_PATH", str(folder))
+    monkeypatch.setattr(proc_of, "ROOT", folder)
     rewrite(folder, "meminfo", MEMINFO + NO_SWAP)
     return folder
 
@@ -65,12 +66,20 @@ def test_what_a_host_does_not_tell_is_left_out_and_the_rest_is_sent(name: str, c
     rewrite(proc, name, content)
     expected = {each for each in METRICS if each.startswith("rectbot_host_")}
     if name == "meminfo":
-        found = set(measure_host())
+        found = told()
         assert expected - WITHOUT[name] <= found
     else:
-        assert expected - WITHOUT[name] == set(measure_host()) - WITHOUT[name]
+        assert expected - WITHOUT[name] == told() - WITHOUT[name]
     meter = Meter(_pid_file(proc), None)
     assert b"rectbot_bot_process_up 1.0" in meter.read()
+
+
+def told() -> set[str]:
+    """The names of all that is told of this host."""
+    meter = Meter(None)
+    time.sleep(0.05)
+    families = text_string_to_metric_families(meter.read().decode())
+    return {sample.name for family in families for sample in family.samples}
 
 
 def _pid_file(proc: Path) -> Path:
@@ -117,8 +126,15 @@ V2, V1 = (
 NONE_V1 = str(2**63 - 4096)
 
 
-def groups(proc: Path, version: int, own: str, root: str, limits: dict[str, tuple[str, int, int]]) -> None:
-    """Control groups as this process sees them; of each folder its limit, its use and the cache in it."""
+def groups(
+    proc: Path,
+    version: int,
+    own: str,
+    root: str,
+    limits: dict[str, tuple[str, int, int]],
+    more: dict[str, dict[str, object]] | None = None,
+) -> None:
+    """Control groups as this process sees them; of each folder its limit, its use, the cache in it, and more files."""
     mount = proc.parent / "cgroup mount"
     for name, (limit, used, cache) in limits.items():
         folder = mount / name
@@ -129,6 +145,8 @@ def groups(proc: Path, version: int, own: str, root: str, limits: dict[str, tupl
         (folder / files[0]).write_text(f"{limit}\n")
         (folder / files[1]).write_text(f"{used}\n")
         (folder / "memory.stat").write_text(f"anon 1\n{files[2]} {cache}\nother 2\n")
+        for file, number in (more or {}).get(name, {}).items():
+            (folder / file).write_text(f"{number}\n")
     line = V2 if version == 2 else V1
     escaped = str(mount).replace(" ", "\\040")
     (proc / "self/mountinfo").write_text("1 0 8:1 / / rw - ext4 /dev/sda rw\n" + line.format(root=root, mount=escaped))
@@ -168,6 +186,39 @@ def test_a_container_that_hides_meminfo_still_has_its_limit(proc: Path) -> None:
     groups(proc, 2, "/", "/", {"": (HALF, 300, 100)})
     rewrite(proc, "meminfo", None)
     assert measure_host()[TOTAL] == GIB // 2
+
+
+SWAP_HOST = "SwapTotal: 2048 kB\nSwapFree: 1024 kB\n"
+SWAPS = {  # version, further files of the group, what /proc says; swap space and use that are right
+    "v2": (2, {"memory.swap.max": 1000, "memory.swap.current": 300}, SWAP_HOST, (1000, 300)),
+    "v2, none": (2, {"memory.swap.max": 0, "memory.swap.current": 0}, SWAP_HOST, (0, 0)),
+    "v2, no limit": (2, {"memory.swap.max": "max", "memory.swap.current": 300}, SWAP_HOST, (2048 * 1024, 1024 * 1024)),
+    "v2, not accounted for": (2, {}, SWAP_HOST, (2048 * 1024, 1024 * 1024)),
+    "v2, and the host hides it": (2, {"memory.swap.max": 1000, "memory.swap.current": 300}, "", (1000, 300)),
+    "v2, and the host's is nonsense": (
+        2,
+        {"memory.swap.max": 1000, "memory.swap.current": 300},
+        "SwapTotal: 0 kB\nSwapFree: 18446744073709551612 kB\n",
+        (1000, 300),
+    ),
+    "v1": (1, {"memory.memsw.limit_in_bytes": GIB // 2 + 1000, "memory.memsw.usage_in_bytes": 500}, SWAP_HOST,
+           (1000, 200)),
+    "v1, no limit": (1, {"memory.memsw.limit_in_bytes": NONE_V1, "memory.memsw.usage_in_bytes": 500}, SWAP_HOST,
+                     (2048 * 1024, 1024 * 1024)),
+    "v1, less than the memory's": (1, {"memory.memsw.limit_in_bytes": 7, "memory.memsw.usage_in_bytes": 5}, SWAP_HOST,
+                                   (0, 0)),
+    "nothing is told": (2, {}, "", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "files", "told_by_proc", "right"), SWAPS.values(), ids=SWAPS)
+def test_in_a_container_the_swap_is_the_container_s(
+    version: int, files: dict[str, object], told_by_proc: str, right: tuple[int, int] | None, proc: Path
+) -> None:
+    groups(proc, version, "/", "/", {"": (HALF, 300, 100)}, {"": files})
+    rewrite(proc, "meminfo", MEMINFO + told_by_proc)
+    found = swap()
+    assert (None if found is None else (found.total, found.used)) == right
 
 
 @pytest.mark.parametrize(
@@ -218,8 +269,9 @@ def test_the_command_pushes_what_there_is_and_says_nothing(missing: str, proc: P
     server = HTTPServer(("127.0.0.1", 0), _Pushgateway)
     server.bodies = []  # type: ignore[attr-defined]
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    program = f"import psutil; psutil.PROCFS_PATH = {str(proc)!r}\nfrom rectbot.push import agent\n"
-    program += "agent.FIRST_INTERVAL_SECONDS = 0.1\nfrom rectbot.cli import main; main()"
+    program = "from pathlib import Path; from rectbot.push import agent, proc\n"
+    program += f"proc.ROOT = Path({str(proc)!r}); agent.SHORTEST_INTERVAL_SECONDS = 0.1\n"
+    program += "from rectbot.cli import main; main()"
     url = f"http://127.0.0.1:{server.server_port}/metrics/job/x"
     environment = {**os.environ, "RECTBOT_HOME": str(tmp_path), "PUSHGATEWAY_URL": url}
     done = subprocess.run(

@@ -9,8 +9,10 @@ from typing import NoReturn
 import click
 
 from rectbot.errors import RectbotError
+from rectbot.push import counters
+from rectbot.push.counters import Counters
 from rectbot.push.errors import PushError
-from rectbot.push.last import remember
+from rectbot.push.last import counters_file, remember
 from rectbot.push.measure import Meter
 from rectbot.push.outage import Outage
 from rectbot.push.send import send
@@ -19,19 +21,23 @@ from rectbot.settings import Settings, spool_folder
 from rectbot.terminal import one_line
 
 # Over less, the start of this command itself would be most of what is measured.
-FIRST_INTERVAL_SECONDS = 2.0
+SHORTEST_INTERVAL_SECONDS = 2.0
 
 
 def push_once(settings: Settings, job: str | None = None) -> None:
-    """Measures over two seconds, and pushes.
+    """Measures, and pushes. CPU use is the average since the last such push of the job from this checkout.
 
+    The first push, and one after a reboot or a long pause, has nothing to compare with and watches for two seconds.
     Raises ConfigError for a wrong setting, PushError (with an exit code of its own) for a push that was not accepted.
     """
     target = target_of(settings, job)
     _warn(target.warnings)
-    meter = _meter(settings)
-    time.sleep(FIRST_INTERVAL_SECONDS)
-    _push(settings, meter, target)
+    file = counters_file(settings, target.job)
+    meter = _meter(settings, counters.recall(file))
+    time.sleep(max(0.0, SHORTEST_INTERVAL_SECONDS - meter.seconds))
+    body = meter.read()
+    counters.remember(file, meter.counters)
+    _push(settings, body, target)
 
 
 def push_every(settings: Settings, seconds: float, job: str | None = None) -> int:
@@ -52,15 +58,15 @@ def push_every(settings: Settings, seconds: float, job: str | None = None) -> in
             signal.signal(number, handler)
 
 
-def _meter(settings: Settings) -> Meter:
+def _meter(settings: Settings, before: Counters | None = None) -> Meter:
     spool = spool_folder(settings, "bot", settings.site_id or "")
-    return Meter(settings.bot_pid_file, spool, settings.memory_alert)
+    return Meter(settings.bot_pid_file, spool, settings.memory_alert, before)
 
 
 def _push_for_ever(settings: Settings, seconds: float, job: str | None) -> NoReturn:
     meter = _meter(settings)
     state: str | None = None
-    due = time.monotonic() + min(FIRST_INTERVAL_SECONDS, seconds)
+    due = time.monotonic() + min(SHORTEST_INTERVAL_SECONDS, seconds)
     while True:
         time.sleep(max(0.0, due - time.monotonic()))
         new_state = _try(settings, meter, job)
@@ -74,16 +80,16 @@ def _try(settings: Settings, meter: Meter, job: str | None) -> str:
     """Pushes, and says in one line how that went. The certificate is read each time: it may have been renewed."""
     try:
         target = target_of(settings, job)
-        _push(settings, meter, target)
+        _push(settings, meter.read(), target)
     except RectbotError as error:
         return f"failed: {error}"
     return f"arrives at {target.url.url}"
 
 
-def _push(settings: Settings, meter: Meter, target: Target) -> None:
+def _push(settings: Settings, body: bytes, target: Target) -> None:
     outage = Outage(settings, target.job)
     try:
-        send(meter.read(), target)
+        send(body, target)
     except PushError as error:
         outage.failed(error)
         raise

@@ -1,4 +1,4 @@
-"""When this host last pushed: the push proxy takes pushes and tells nothing, so we remember it ourselves."""
+"""What is remembered of the last push: the push proxy takes pushes and tells nothing."""
 
 from __future__ import annotations
 
@@ -24,6 +24,11 @@ def seconds_ago(settings: Settings, job: str) -> float | None:
         return max(0.0, time.time() - _file(settings, job).stat().st_mtime)
     except OSError:
         return None
+
+
+def counters_file(settings: Settings, job: str) -> Path:
+    """Where the counters are that the last push of this job was measured with."""
+    return _file(settings, job).with_suffix(".counters.json")
 
 
 def _file(settings: Settings, job: str) -> Path:

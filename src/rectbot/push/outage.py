@@ -6,7 +6,6 @@ with cron every push is a process of its own.
 
 from __future__ import annotations
 
-import json
 import socket
 import time
 from contextlib import suppress
@@ -19,6 +18,7 @@ import click
 from rectbot.alerts.text import plain
 from rectbot.alerts.webhook import send_alert
 from rectbot.errors import RectbotError
+from rectbot.push import keep
 from rectbot.settings import Settings
 from rectbot.terminal import one_line
 
@@ -54,14 +54,15 @@ class Outage:
             state.told = self._tell(
                 f"{state.failures} pushes in a row have failed, since {since} UTC: {plain(str(error), 800)}"
             )
-        _save(self._file, state)
+        keep.save(self._file, asdict(state))
 
     def over(self) -> None:
         """A push arrived; that is told if the failures were."""
         if self._file is None or (state := _load(self._file)) is None:
             return
         if not state.told or self._tell(f"pushes arrive again, after {state.failures} failures."):
-            self._file.unlink(missing_ok=True)
+            with suppress(OSError):
+                self._file.unlink()
 
     def _tell(self, what: str) -> bool:
         text = f"**{plain(socket.gethostname(), 100)}** ({plain(self._job, 100)}): {what}"
@@ -74,13 +75,8 @@ class Outage:
 
 
 def _load(file: Path) -> _State | None:
-    try:
-        return _State(**json.loads(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-
-
-def _save(file: Path, state: _State) -> None:
-    with suppress(OSError):  # a full disk must not keep the error itself from being shown
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(asdict(state)), encoding="utf-8")
+    words = keep.load(file)
+    with suppress(ValueError, TypeError, KeyError):
+        failures, since = keep.number(words["failures"]), keep.number(words["since"])
+        return _State(int(failures), min(since, time.time()), told=words["told"] is True)
+    return None

@@ -10,7 +10,6 @@ import re
 import ssl
 
 import urllib3
-from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from urllib3.exceptions import (
     HTTPError,
     LocationParseError,
@@ -26,6 +25,7 @@ from rectbot.push.target import Target
 from rectbot.turned_away import turned_away
 
 TIMEOUT_SECONDS = 10
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _NOT_ALLOWED = "this host's address is not allowed; add it on the proxy's host with: rectbot init --allow ADDRESS"
 _OWN_JOB = "this job is the stack's own"  # as nginx.conf says it
 _TLS_EXPECTED = "plain HTTP request was sent to HTTPS port"  # nginx's words
@@ -42,7 +42,7 @@ def send(body: bytes, target: Target) -> None:
                 "PUT",
                 target.url.url,
                 body=body,
-                headers={**target.headers, "Content-Type": CONTENT_TYPE_PLAIN_0_0_4},
+                headers={**target.headers, "Content-Type": _TEXT},
                 timeout=urllib3.Timeout(total=TIMEOUT_SECONDS),
                 retries=False,
                 redirect=False,
