@@ -14,10 +14,11 @@ from typing import Annotated, Any, Literal
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from rectbot.durations import in_unit
 from rectbot.errors import ConfigError
 from rectbot.hosts import host_alone
 from rectbot.redaction import forget, know
@@ -38,6 +39,14 @@ BASE_PORTS = {
 }
 
 DEFAULT_LOCK_TTL_MS = 90_000
+# By the end of a setting's name: what a number alone means there, and what to write.
+_LENGTHS = {
+    "_ms": ("ms", "a whole number of milliseconds"),
+    "_sec": ("s", "a number of seconds"),
+    "_minutes": ("m", "a number of minutes"),
+    "_hours": ("h", "a number of hours"),
+    "_days": ("d", "a number of days"),
+}
 _SITE = "up to 64 letters, digits, '-' and '_' make a site's name"
 _URL = "write http:// or https:// and a host"
 
@@ -73,6 +82,18 @@ class FailoverSettings(BaseSettings):
     leader_lock_key: str = "rectbot:leader"
     hb_prefix: str = "rectbot:hb:"
     failover_containment: Literal["auto", "off"] = "auto"
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _read_length(cls, value: object, info: ValidationInfo) -> object:
+        """A length of time may have units: 10s, 1m30s."""
+        unit, wanted = next((each for end, each in _LENGTHS.items() if str(info.field_name).endswith(end)), ("", ""))
+        if not unit or not isinstance(value, str):
+            return value
+        try:
+            return in_unit(value, unit)
+        except ConfigError:
+            raise ValueError(f"write {wanted}, or a duration like 10s or 1m30s") from None
 
     @field_validator("redis_host")
     @classmethod

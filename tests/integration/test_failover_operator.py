@@ -167,17 +167,6 @@ async def test_an_unknown_site_is_refused(operator: Operator) -> None:
         console.own_site(operator.settings, None)
 
 
-@pytest.mark.parametrize(("text", "ms"), [("90s", 90_000), ("30m", 1_800_000), ("1.5h", 5_400_000), ("1d", 86_400_000)])
-def test_a_duration_is_understood(text: str, ms: int) -> None:
-    assert console.parse_duration(text) == ms
-
-
-@pytest.mark.parametrize("text", ["", "30", "m", "-5m", "0s", "1e99d", "nanm", "infs", "3 weeks"])
-def test_a_wrong_duration_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError, match="write for example 90s, 30m, 2h or 1d"):
-        console.parse_duration(text)
-
-
 async def test_the_command_line_is_wired(redis: RedisServer, tmp_path: Path) -> None:
     given = {
         "REDIS_PORT": str(redis.port),

@@ -17,7 +17,7 @@ from rectbot.cli import main
 from rectbot.errors import ConfigError
 from rectbot.logs.client.query import PAGE, Entry, QueryClient, Range
 from rectbot.logs.client.render import as_text
-from rectbot.logs.client.show import Question, duration, time_range
+from rectbot.logs.client.show import Question, time_range
 from rectbot.logs.client.target import Target
 from servers import free_port
 
@@ -149,23 +149,34 @@ def test_nobody_there_is_one_line(loki: StandIn) -> None:
 
 @pytest.mark.parametrize(("text", "seconds"), [("30s", 30), ("1h30m", 5400), ("2d", 172_800), ("1w", 604_800)])
 def test_durations(text: str, seconds: int) -> None:
-    assert duration(text) == seconds
+    now = 10**18
+    assert time_range(Question("{}", begin=text), now) == (now - seconds * 10**9, now)
+    assert time_range(Question("{}", begin="3w", end=text), now).end == now - seconds * 10**9
 
 
-@pytest.mark.parametrize("text", ["", "1", "h", "1 h", "-1h", "1.5h", "1h!", "1H", "99999999999h"])
-def test_wrong_durations(text: str) -> None:
-    with pytest.raises(ConfigError, match="write a duration"):
-        duration(text)
+@pytest.mark.parametrize("text", ["", "h", "1 h", "-1h", "1h!", "1H", "99999999999h", "2026-13-99"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    for question in (Question("{}", begin=text), Question("{}", end=text)):
+        with pytest.raises(ConfigError, match=r"--(since|until) .*is neither a duration nor a date"):
+            time_range(question, 10**18)
+
+
+def test_a_step_goes_out_in_seconds(loki: StandIn) -> None:
+    loki.say = 200, json.dumps({"data": {"resultType": "matrix", "result": []}}).encode()
+    assert query("--url", loki.url, "--step", "1m30s", "x").exit_code == 0
+    assert float(loki.questions[-1]["step"]) == 90
 
 
 def test_dates() -> None:
     within = time_range(Question("{}", begin="2026-11-23T15:00+09:00", end="2026-11-23T06:30Z"), 0)
     assert within.end - within.start == HOUR // 2
     assert within.start == 1_795_413_600 * 10**9
-    with pytest.raises(ConfigError, match="--from must be before --to"):
+    with pytest.raises(ConfigError, match="--since must be before --until"):
         time_range(Question("{}", begin="2026-11-24", end="2026-11-23"), 0)
-    with pytest.raises(ConfigError, match="write a date"):
-        time_range(Question("{}", begin="yesterday"), 0)
+    before = time_range(Question("{}", begin="1h", end="20261123"), 0)
+    assert before.end - before.start == HOUR
+    both = time_range(Question("{}", begin="2h", end="1h"), 10**18)
+    assert (both.start, both.end) == (10**18 - 2 * HOUR, 10**18 - HOUR)
 
 
 def test_a_component_s_output_is_still_shown(loki: StandIn, tmp_path: Path) -> None:

@@ -53,11 +53,11 @@ def test_port_offset_shifts_every_port(tmp_path: Path, monkeypatch: pytest.Monke
     ("text", "line", "message"),
     [
         ("A=1\nREDIS_PASWORD=x\n", 2, "unknown setting REDIS_PASWORD; did you mean REDIS_PASSWORD?"),
-        ("LOCK_TTL_MS=soon\n", 1, "LOCK_TTL_MS='soon' is wrong: write a whole number; see"),
+        ("LOCK_TTL_MS=soon\n", 1, "LOCK_TTL_MS='soon' is wrong: write a whole number of milliseconds, or a"),
         ("\n\nREDIS_PORT=70000\n", 3, "REDIS_PORT='70000' is wrong: it must be 65535 or less"),
         ("FAILOVER_ENABLED=perhaps\n", 1, "FAILOVER_ENABLED='perhaps' is wrong: write true or false"),
         ("SITE_ID=x server\n", 1, "SITE_ID='x server' is wrong: up to 64 letters"),
-        ("HB_TTL_SEC=long\n", 1, "HB_TTL_SEC='long' is wrong: write a number"),
+        ("HB_TTL_SEC=long\n", 1, "HB_TTL_SEC='long' is wrong: write a number of seconds, or a duration like 10s"),
         ("HB_TTL_SEC=0\n", 1, "HB_TTL_SEC='0' is wrong: it must be more than 0"),
         ("CONSOLE_URL=example.org\n", 1, "CONSOLE_URL is wrong: write http:// or https:// and a host"),
         ("FAILOVER_PRIORITY=a,a\n", 1, "list each site once"),

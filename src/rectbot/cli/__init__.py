@@ -36,9 +36,9 @@ def main() -> None:
 @click.option(
     "--rotate", type=click.Choice(["push", "redis", "tls"]), help="Replace a password, or the certificate and its key."
 )
-@click.option("--ttl", metavar="TIME", help="How long the lease lasts, and so a takeover: 10s to 30s (default 90s).")
+@click.option("--ttl", type=Duration(), help="How long the lease lasts, and so a takeover: 10s to 30s (default 90s).")
 @click.option("--upgrade", is_flag=True, help="Bring the files here to this version; what you have changed stays.")
-def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None, ttl: str | None, upgrade: bool) -> None:
+def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None, ttl: float | None, upgrade: bool) -> None:
     """Make .env with fresh secrets, the certificate and the push password's hash; first the files around them.
 
     In an empty folder it lays out what docker compose and 'rectbot up' need. Run again, it changes nothing and says so.
@@ -48,11 +48,7 @@ def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None, ttl
     from rectbot.stack.init import init as make
     from rectbot.stack.layout import Layout
 
-    ttl_ms = None
-    if ttl is not None:
-        from rectbot.failover.console import parse_duration
-
-        ttl_ms = parse_duration(ttl)
+    ttl_ms = None if ttl is None else round(ttl * 1000)
     for line in make(Layout.of(read_settings()), hosts, rotate, allow, ttl_ms, upgrade=upgrade):
         say(f"init: {line}")
 

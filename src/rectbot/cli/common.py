@@ -83,7 +83,7 @@ def extra_for(command: str, error: ModuleNotFoundError) -> str | None:
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
-    """A length of time in seconds: 90s, 1h30m, 2d, or a number of seconds."""
+    """A length of time in seconds: 90s, 1h30m, 2d, or a number of seconds; with `least` 0 also 0."""
 
     name = "TIME"
 
@@ -94,7 +94,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg] # generic in newer cl
         if isinstance(value, int | float):
             return float(value)
         try:
-            seconds = parse_seconds(value, bare=True)
+            seconds = parse_seconds(value, bare=True, zero=self.least == 0)
         except ConfigError as error:
             self.fail(str(error), param, ctx)
         if seconds < self.least:

@@ -82,13 +82,13 @@ def failover_switch(site: str, wait: float | None, why: str) -> None:
 
 
 @failover.command("hold")
-@click.option("--for", "duration", metavar="TIME", help="For example 30m or 2h; without it, until 'unhold'.")
+@click.option("--for", "duration", type=_SECONDS, help="For example 30m or 2h; without it, until 'unhold'.")
 @_why
-def failover_hold(duration: str | None, why: str) -> None:
+def failover_hold(duration: float | None, why: str) -> None:
     """No automatic moves: only the site that leads now may lead, even after a crash. A switch is obeyed."""
-    from rectbot.failover.console import order, parse_duration
+    from rectbot.failover.console import order
 
-    order(read_settings(), say, _order("hold", "", why, parse_duration(duration) if duration else None))
+    order(read_settings(), say, _order("hold", "", why, None if duration is None else round(duration * 1000)))
 
 
 @failover.command("unhold")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from rectbot.cli.common import Group, read_settings, say
+from rectbot.cli.common import Duration, Group, read_settings, say
 from rectbot.errors import ConfigError
 
 
@@ -40,15 +40,22 @@ def logs_show(name: str, follow: bool, lines: int) -> None:
 
 @logs.command("query")
 @click.argument("query", metavar="LOGQL")
-@click.option("--since", default="1h", show_default=True, metavar="TIME", help="How far back: 30s, 15m, 1h30m, 2d, 1w.")
-@click.option("--from", "begin", metavar="DATE", help="Since a date instead: 2026-11-23T15:00, or ...+09:00.")
-@click.option("--to", "end", metavar="DATE", help="Until a date; without it, until now.")
+@click.option(
+    "--since",
+    "--from",
+    "begin",
+    default="1h",
+    show_default=True,
+    metavar="TIME",
+    help="How far back, as 30s, 1h30m, 2d or 1w; or a date: 2026-11-23T15:00, or ...+09:00.",
+)
+@click.option("--until", "--to", "end", metavar="TIME", help="The same for the end; without it, until now.")
 @click.option(
     "-n", "--limit", default=100, show_default=True, type=click.IntRange(0), help="The newest lines; 0 for all."
 )
 @click.option("-f", "--follow", is_flag=True, help="Go on as lines come.")
 @click.option("-o", "--output", type=click.Choice(["text", "json", "raw"]), default="text", show_default=True)
-@click.option("--step", metavar="TIME", help="Between two values of a metric query.")
+@click.option("--step", type=Duration(), help="Between two values of a metric query.")
 @click.option("--url", metavar="URL", help="The server; without it LOKI_URL, else the one on this machine.")
 @click.option("--color/--no-color", "colour", default=None, help="Default: on a terminal, if NO_COLOR is unset.")
 def logs_query(colour: bool | None, **options: Any) -> None:
@@ -97,12 +104,12 @@ def logs_ship(files: tuple[Path, ...], labels: tuple[str, ...], **options: Any) 
 @click.option("--data", required=True, type=click.Path(path_type=Path, file_okay=False), help="The store's folder.")
 @click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="What it listens on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=3100, show_default=True)
-@click.option("--retention", default="0", show_default=True, metavar="TIME", help="Such as 14d; 0 keeps all.")
+@click.option("--retention", default=0, show_default=True, type=Duration(0), help="Such as 14d; 0 keeps all.")
 @click.option(
     "--retention-mb", default=4096, show_default=True, type=click.IntRange(1), help="How much is kept, compressed."
 )
 @click.option(
-    "--query-timeout", default="60s", show_default=True, metavar="TIME", help="A query that takes longer is ended."
+    "--query-timeout", default=60, show_default=True, type=Duration(), help="A query that takes longer is ended."
 )
 @click.option(
     "--client-rate",
@@ -126,9 +133,9 @@ def logs_serve(
     host: str,
     port: int,
     *,
-    retention: str,
+    retention: float,
     retention_mb: int,
-    query_timeout: str,
+    query_timeout: float,
     client_rate: float,
     client_burst: float,
     names: tuple[str, ...],
@@ -141,13 +148,13 @@ def logs_serve(
     if client_rate < 0 or client_burst < 1:
         raise ConfigError("--client-rate and --client-burst are MB: give 0 or more, and 1 or more")
     from rectbot.logs.server.app import serve
-    from rectbot.logs.store.limits import Limits, seconds
+    from rectbot.logs.store.limits import Limits
     from rectbot.webguard import Guard
 
     limits = Limits(
-        retention_seconds=seconds(retention),
+        retention_seconds=retention,
         retention_bytes=retention_mb << 20,
-        query_seconds=seconds(query_timeout),
+        query_seconds=query_timeout,
         client_bytes_per_second=client_rate * (1 << 20),
         client_burst_bytes=client_burst * (1 << 20),
     )

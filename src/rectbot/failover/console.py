@@ -7,7 +7,6 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
-from rectbot.durations import parse_seconds
 from rectbot.errors import ConfigError
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import MEANINGS, Event, SiteState, Snapshot
@@ -111,11 +110,6 @@ def own_site(settings: Settings, site: str | None) -> str:
     if site or settings.site_id:
         return site or settings.site_id or ""
     raise ConfigError(f"which site? Name one of {', '.join(settings.failover_priority)}, or set SITE_ID")
-
-
-def parse_duration(text: str) -> int:
-    """Milliseconds of `90s`, `30m`, `1h30m` or `2d`. Raises ConfigError for anything else."""
-    return round(parse_seconds(text) * 1000)
 
 
 def _with_store(settings: Settings, act: Callable[[LeaseStore, FailoverConfig], Awaitable[T]]) -> T:

@@ -55,8 +55,11 @@ class QueryClient:
         self._target = target
         self._pool = Pool(ssl_context=target.tls, retries=False, timeout=TIMEOUT_SECONDS)
 
-    def ask(self, query: str, within: Range, limit: int, *, forward: bool, step: str | None = None) -> dict[str, Any]:
-        """The `data` of one answer. Raises ConfigError for a wrong query, RectbotError when there is no answer."""
+    def ask(self, query: str, within: Range, limit: int, *, forward: bool, step: float | None = None) -> dict[str, Any]:
+        """The `data` of one answer; `step` in seconds.
+
+        Raises ConfigError for a wrong query, RectbotError when there is no answer.
+        """
         fields: dict[str, str] = {
             "query": query,
             "start": str(within.start),
@@ -65,7 +68,7 @@ class QueryClient:
             "direction": "forward" if forward else "backward",
         }
         if step is not None:
-            fields["step"] = step
+            fields["step"] = f"{step:.3f}"  # seconds
         url = self._target.url + RANGE_PATH
         try:
             answer = self._pool.request("GET", url, fields=fields, headers=self._target.headers, redirect=False)
@@ -76,7 +79,7 @@ class QueryClient:
         raise _explain(answer, self._target.url)
 
     def answer(
-        self, query: str, within: Range, limit: int | None, *, step: str | None = None
+        self, query: str, within: Range, limit: int | None, *, step: float | None = None
     ) -> Iterator[Entry | Sample]:
         """Of a log query the newest `limit` lines (None: all), oldest first; of a metric query all values, by time."""
         forward = limit is None

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 
+from rectbot.durations import date, moment
 from rectbot.errors import ConfigError
 from rectbot.logs.client.query import QueryClient, Range, Sample
 from rectbot.logs.client.render import RENDERERS, sample_line
 from rectbot.logs.client.target import Target, target_of
 from rectbot.settings import Settings
 
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 Write = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Question:
-    """What is asked: a LogQL query, since when (a duration such as 1h30m, or from a date) and until when."""
+    """What is asked: a LogQL query, since when and until when (a duration such as 1h30m, or a date), `step` seconds."""
 
     query: str
-    since: str = "1h"
-    begin: str | None = None
+    begin: str = "1h"
     end: str | None = None
     limit: int = 100
-    step: str | None = None
+    step: float | None = None
     follow: bool = False
     output: str = "text"
     url: str | None = None
@@ -68,24 +65,19 @@ async def _follow(target: Target, question: Question, start: int, write: Write, 
 
 
 def time_range(question: Question, now: int) -> Range:
-    """The time that is asked for. Raises ConfigError."""
-    end = _date("--to", question.end) if question.end else now
-    start = _date("--from", question.begin) if question.begin else end - duration(question.since) * 10**9
+    """The time that is asked for. A duration counts back from now, or from the date that is its end.
+
+    Raises ConfigError.
+    """
+    end = _moment("--until", question.end, now) if question.end is not None else now
+    start = _moment("--since", question.begin, end if date(question.end or "") else now)
     if start >= end:
-        raise ConfigError("--from must be before --to")
+        raise ConfigError("--since must be before --until")
     return Range(start, end)
 
 
-def duration(text: str) -> int:
-    """Seconds of a duration such as 90s, 15m, 1h30m or 2d. Raises ConfigError."""
-    parts = re.findall(r"(\d{1,9})([smhdw])", text)
-    if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise ConfigError(f"--since {text}: write a duration like 30s, 15m, 1h30m, 2d or 1w")
-    return max(1, sum(int(number) * _UNITS[unit] for number, unit in parts))
-
-
-def _date(option: str, text: str) -> int:
+def _moment(option: str, text: str, now: int) -> int:
     try:
-        return int(datetime.fromisoformat(text).timestamp() * 1000) * 10**6
-    except (ValueError, OverflowError):
-        raise ConfigError(f"{option} {text}: write a date like 2026-11-23T15:00, or with a zone, ...+09:00") from None
+        return moment(text, now)
+    except ConfigError as error:
+        raise ConfigError(f"{option} {error}") from None

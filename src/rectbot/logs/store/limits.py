@@ -5,9 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rectbot.errors import ConfigError
-from rectbot.logs.logql.units import parse_duration
-
 
 @dataclass(frozen=True)
 class Limits:
@@ -48,14 +45,3 @@ class Limits:
     def from_fields(cls, fields: Mapping[str, int | float]) -> Limits:
         """From what `dataclasses.asdict` made of them."""
         return cls(**fields)  # type: ignore[arg-type]
-
-
-def seconds(text: str) -> float:
-    """The seconds of a time such as `14d`. Raises ConfigError."""
-    try:
-        value = parse_duration(text, calendar=True) / 1e9
-    except ValueError:
-        value = -1
-    if value < 0:
-        raise ConfigError(f"{text!r} is no length of time: write for example 14d, 36h, or 0 for no end")
-    return value
