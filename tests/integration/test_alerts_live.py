@@ -39,9 +39,7 @@ THIS_HOST = {"> 0.85": "> 85", "> 2 * 1024 ^ 3": "> 2 * 1024 ^ 6"}  # how busy i
 def a_minute_in_a_second(rules: str) -> str:
     """The rules with minutes as seconds, and with the ages that they compare in seconds divided by 60."""
     scaled = re.sub(r"\b(\d+)m\b", r"\1s", rules)
-    return changed(
-        scaled, {"> 180": "> 3", "<= 180": "<= 3", ">= 480": ">= 8", "$value 480.0": "$value 8.0"} | THIS_HOST
-    )
+    return changed(scaled, {"> 180": "> 3", "<= 180": "<= 3", ">= 480": ">= 8"} | THIS_HOST)
 
 
 @contextmanager

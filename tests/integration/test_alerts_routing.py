@@ -21,6 +21,7 @@ LABELS = {
     for file in RULES
     for group in yaml.safe_load(file.read_text())["groups"]
     for rule in group["rules"]
+    if "alert" in rule
 }
 
 Alert = dict[str, str]

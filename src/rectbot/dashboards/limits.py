@@ -28,7 +28,9 @@ class Limits:
         for path in sorted(folder.glob("*.yml")):
             try:
                 groups = yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
-                expressions |= {rule["alert"]: rule["expr"] for group in groups for rule in group["rules"]}
+                expressions |= {
+                    rule["alert"]: rule["expr"] for group in groups for rule in group["rules"] if "record" not in rule
+                }
             except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
                 raise RectbotError(
                     f"{path}: cannot be read as alert rules ({error}); try promtool check rules"
