@@ -143,6 +143,20 @@ def test_pushes_logs_alerts_and_the_doctor_get_through(dead: str, host: Host, tm
         assert (found["push"], found["webhook"]) == ("PASS", "PASS"), report
 
 
+def test_an_alert_says_that_it_waits_for_a_resolver_and_gives_up_within_seconds(host: Host) -> None:
+    host.hosts = hanging_resolver(host.folder)
+    host.environment = {"DISCORD_ALERT_WEBHOOK_URL": f"https://{NAME}/api/webhooks/1/secret-token"}
+    began = time.monotonic()
+    done = host.run("alert", "hello")
+    assert time.monotonic() - began < 11 + BUSY_S, "it once took a minute"
+    assert done.returncode == 1
+    told = done.stderr.splitlines()
+    assert [f"the name {NAME} is not found" in line for line in told] == [True, True]
+    assert "trying again for" in told[0]
+    assert "not delivered" in told[1]
+    assert "secret-token" not in done.stderr
+
+
 def test_sigterm_does_not_wait_for_a_resolver_that_hangs(host: Host, redis: RedisServer) -> None:
     host.hosts = hanging_resolver(host.folder)
     with under_the_lease(host, redis) as process:

@@ -19,12 +19,13 @@ from rectbot.errors import ConfigError, RectbotError
 from rectbot.pool import Pool
 from rectbot.settings import Settings
 
-GIVE_UP_AFTER_SECONDS = 60.0
+GIVE_UP_AFTER_SECONDS = 60.0  # where Discord answers, if only that it is busy
+GIVE_UP_UNREACHED_SECONDS = 10.0  # where nobody answers at all: a person waits for this
 FIRST_BACKOFF_SECONDS = 0.5
 SHORTEST_WAIT_SECONDS = 0.1
 LONGEST_BACKOFF_SECONDS = 10.0
 ANSWER_TIMEOUT_SECONDS = 10.0
-CONNECT_TIMEOUT_SECONDS = 4.0
+CONNECT_TIMEOUT_SECONDS = 3.0
 Say = Callable[[str], None]
 
 
@@ -38,6 +39,7 @@ class _Refusal:
 
     reason: str
     wait: float | None = None
+    reached: bool = True  # a server has answered
 
 
 def send_alert(
@@ -45,8 +47,9 @@ def send_alert(
 ) -> None:
     """Sends `text` to DISCORD_ALERT_WEBHOOK_URL, as several messages when it is long; nobody is pinged by it.
 
-    Rate limits, server errors and network failures are tried again for `give_up_after` seconds in all. A message whose
-    answer got lost may then arrive twice. `say` is told the first time that it must try again.
+    Rate limits and server errors are tried again for `give_up_after` seconds in all, and while nobody can be reached
+    for 10 seconds. A message whose answer got lost may then arrive twice. `say` is told the first time that it must try
+    again.
 
     Raises ConfigError when the URL is missing or wrong or there is no text, AlertError when Discord does not take it.
     """
@@ -87,14 +90,17 @@ def shown(url: Url) -> str:
 
 
 def _deliver(pool: urllib3.PoolManager, url: Url, text: str, deadline: float, say: Say | None) -> None:
-    backoff = FIRST_BACKOFF_SECONDS
+    backoff, reached_at = FIRST_BACKOFF_SECONDS, time.monotonic()
     while (refusal := _post(pool, url, text, deadline)) is not None:
         wait = backoff if refusal.wait is None else refusal.wait
-        if time.monotonic() + wait > deadline:
+        if refusal.reached:
+            reached_at = time.monotonic()
+        end = deadline if refusal.reached else min(deadline, reached_at + GIVE_UP_UNREACHED_SECONDS)
+        if time.monotonic() + wait > end:
             later = "" if refusal.wait is None else f", which asks to wait {refusal.wait:.0f} s"
             raise AlertError(f"{shown(url)}: not delivered: {refusal.reason}{later}; try again later")
         if say is not None:
-            left = deadline - time.monotonic()
+            left = end - time.monotonic()
             say(f"{shown(url)}: {refusal.reason}; trying again for {left:.0f} s, Ctrl-C gives up")
             say = None
         time.sleep(wait)
@@ -117,10 +123,10 @@ def _post(pool: urllib3.PoolManager, url: Url, text: str, deadline: float) -> _R
     except SSLError:
         raise AlertError(f"{shown(url)}: the server's certificate is not trusted; is the URL right?") from None
     except NameResolutionError:
-        return _Refusal(f"the name {url.host} is not found")
+        return _Refusal(f"the name {url.host} is not found", reached=False)
     except HTTPError as error:
         cause = error.__cause__ or error.__context__
-        return _Refusal((cause.strerror if isinstance(cause, OSError) else None) or "no answer in time")
+        return _Refusal((cause.strerror if isinstance(cause, OSError) else None) or "no answer in time", reached=False)
     if 200 <= response.status < 300:
         return None
     if response.status == 429:
