@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 
 from rectbot import __version__
+from rectbot.cli.backup import backup, restore
 from rectbot.cli.common import Duration, Group, read_settings, require, say
 from rectbot.cli.failover import failover
 from rectbot.cli.history import history, report
@@ -182,6 +183,8 @@ def bot(app: str | None) -> None:
 main.add_command(failover)
 main.add_command(history)
 main.add_command(report)
+main.add_command(backup)
+main.add_command(restore)
 
 
 class _Push(click.Command):

@@ -130,6 +130,12 @@ def add_alerts(connection: Connection, notices: Iterable[dict[str, Any]]) -> int
     return understood
 
 
+def restore_alerts(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Enters rows of the table that are not there yet."""
+    if rows:
+        connection.execute(_new_only(connection, schema.alert), rows)
+
+
 def _alert(found: Any) -> dict[str, Any] | None:
     try:
         labels = {storable(str(name)): storable(str(value)) for name, value in found["labels"].items()}
