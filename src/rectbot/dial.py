@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from rectbot.names import Address, look_up
-from rectbot.threads import in_thread
 
 STAGGER_SECONDS = 0.25  # RFC 8305, section 8: "Connection Attempt Delay"
 _MOST_ADDRESSES = 100
@@ -127,6 +126,8 @@ def _remember_silent(address: Address) -> None:
 
 async def dial_soon(host: str, port: int, seconds: float) -> socket.socket:
     """`dial()` for an event loop, as a socket that does not block. Who is cancelled leaves nothing open."""
+    from rectbot.threads import in_thread  # noqa: PLC0415 (it takes asyncio, which a push has no use for)
+
     gone = threading.Event()
 
     def call() -> socket.socket:

@@ -8,15 +8,15 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
-from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from rectbot.durations import in_unit
 from rectbot.errors import ConfigError
@@ -51,15 +51,17 @@ _SITE = "up to 64 letters, digits, '-' and '_' make a site's name"
 _URL = "write http:// or https:// and a host"
 
 
-class FailoverSettings(BaseSettings):
+class FailoverSettings(BaseModel):
     """The part of the settings that says which site this is, where the lease is kept, and how it is timed.
 
     Whoever sets one of them means the failover, so `wants_failover` lets no bot start when it is not said to be on.
     """
 
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)  # only Settings is ever made
+
     failover_enabled: bool | None = None  # ask wants_failover(): unset is not off
     site_id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_-]{1,64}$", description=_SITE)
-    failover_priority: Annotated[tuple[str, ...], NoDecode] = ("xserver", "oci")
+    failover_priority: tuple[str, ...] = ("xserver", "oci")
     redis_url: SecretStr | None = None
     redis_host: str = "127.0.0.1"
     redis_port: int | None = Field(default=None, ge=1, le=65535)
@@ -143,7 +145,7 @@ class FailoverSettings(BaseSettings):
 class Settings(FailoverSettings):
     """The settings, one field for each environment variable of the same name in upper case."""
 
-    model_config = SettingsConfigDict(env_ignore_empty=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(defer_build=False)
 
     # The bucket of LEASE_URL; not among the failover's, for a bot may use Amazon for other things
     aws_access_key_id: str | None = None
@@ -310,12 +312,18 @@ def load_settings(**overrides: Any) -> Settings:
     home = Path(overrides.pop("rectbot_home", None) or find_home())
     env_file = home / ".env"
     lines = _read_env_file(env_file)
+    given = _named(dotenv_values(env_file, encoding="utf-8") if lines else {}) | _named(os.environ)
     try:
-        settings = Settings(_env_file=env_file if lines else None, rectbot_home=home, **overrides)
+        settings = Settings.model_validate(given | {"rectbot_home": home} | overrides)
     except ValidationError as error:
         raise ConfigError(_explain(error, env_file, lines)) from None
     _keep_secret(settings)
     return settings
+
+
+def _named(values: Mapping[str, str | None]) -> dict[str, str]:
+    """The settings among these variables, by field; in either case, as the shell of an operator may have them."""
+    return {name.lower(): value for name, value in values.items() if value and name.upper() in KNOWN}
 
 
 def _keep_secret(settings: Settings) -> None:

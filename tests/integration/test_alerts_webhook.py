@@ -31,7 +31,7 @@ def fresh(discord: Discord) -> None:
 
 
 def to(url: str) -> Settings:
-    return Settings(_env_file=None, discord_alert_webhook_url=SecretStr(url))
+    return Settings(discord_alert_webhook_url=SecretStr(url))
 
 
 def statuses(discord: Discord) -> list[int]:
@@ -125,7 +125,7 @@ def test_a_wrong_url_is_a_wrong_setting_and_not_shown(url: str) -> None:
 
 def test_no_url_and_no_text_are_said(discord: Discord) -> None:
     with pytest.raises(ConfigError, match="DISCORD_ALERT_WEBHOOK_URL is not set"):
-        send_alert("hello", Settings(_env_file=None, discord_alert_webhook_url=None))
+        send_alert("hello", Settings(discord_alert_webhook_url=None))
     with pytest.raises(ConfigError, match="the text is empty"):
         send_alert(" \n", to(discord.webhook_url))
 

@@ -201,6 +201,7 @@ LACKING = {
     "up": "stack",
     "down": "stack",
     "status": "stack",
+    "report": "stack",
     "hub serve": "stack",
     "hub console": "stack",
     "discord serve": "stack",

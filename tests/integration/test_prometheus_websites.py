@@ -20,7 +20,7 @@ EVIL = {"Origin": "https://evil.example"}
 
 def _command(home: Path, offset: int) -> tuple[str, ...]:
     (home / "docker").symlink_to(ROOT / "docker")
-    settings = Settings(_env_file=None, rectbot_home=home, rectbot_port_offset=offset)
+    settings = Settings(rectbot_home=home, rectbot_port_offset=offset)
     layout = Layout.of(settings)
     configuration._prometheus(settings, layout)
     return next(part.program.command for part in components(settings, layout) if part.name == "prometheus")

@@ -47,7 +47,7 @@ def settings_for(proxy: Proxy, **changes: Any) -> Settings:
         "pushgateway_cacert": proxy.certificate,
         **changes,
     }
-    return Settings(_env_file=None, **values)
+    return Settings(**values)
 
 
 def failure(settings: Settings, body: bytes = BODY) -> tuple[PushExit, str]:

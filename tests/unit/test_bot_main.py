@@ -41,7 +41,7 @@ def test_wrong_settings_start_nothing(
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
     with pytest.raises(ConfigError, match=told):
-        run_bot(Settings(_env_file=None, rectbot_home=tmp_path, **settings))
+        run_bot(Settings(rectbot_home=tmp_path, **settings))
 
 
 def test_the_pid_file_goes_with_us_but_not_with_a_successor(tmp_path: Path) -> None:

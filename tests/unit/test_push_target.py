@@ -14,7 +14,7 @@ from servers_monitoring import make_certificate
 
 
 def settings(home: Path, **values: Any) -> Settings:
-    return Settings(_env_file=None, rectbot_home=home, **values)
+    return Settings(rectbot_home=home, **values)
 
 
 @pytest.fixture

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 import yaml
 
 from rectbot import __version__
+from rectbot.cli.common import extra_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
@@ -56,6 +58,22 @@ def test_updates_are_proposed_for_all_that_is_pinned() -> None:
 def test_the_map_of_the_code_shows_what_is_there(place: str) -> None:
     pattern = place.rstrip("/")
     assert [*ROOT.glob(pattern), *ROOT.glob(f"**/{pattern}")][:1], place
+
+
+def test_what_only_an_extra_brings_is_known_to_the_line_that_names_it() -> None:
+    brought: dict[str, set[str]] = {}
+    for module, names in packages_distributions().items():
+        for name in names:
+            brought.setdefault(re.sub(r"[-_.]+", "-", name).lower(), set()).add(module)
+    base = {_name(line) for line in PROJECT["project"]["dependencies"]}
+    for extra, lines in PROJECT["project"]["optional-dependencies"].items():
+        for name in {_name(line) for line in lines} - base - {"rectbot"}:
+            known = {extra_for("x", ModuleNotFoundError(name=module)) for module in brought[name]}
+            assert any(known), f"{name} of [{extra}] is in no line of cli/common.py"
+
+
+def _name(requirement: str) -> str:
+    return re.sub(r"[-_.]+", "-", re.split(r"[\[<>=~! ]", requirement)[0]).lower()
 
 
 def test_the_extras_hold_together() -> None:
