@@ -38,6 +38,7 @@ def test_environment_wins_over_env_file_and_empty_is_unset(tmp_path: Path, monke
     monkeypatch.setenv("HB_TTL_SEC", "8")
     settings = load_settings(rectbot_home=tmp_path)
     assert (settings.lock_ttl_ms, settings.hb_ttl_sec, settings.site_id) == (5000, 8, None)
+    assert settings.failover_priority == ("a", "b", "c")
     assert settings.model_fields_set == {"rectbot_home", "lock_ttl_ms", "hb_ttl_sec", "failover_priority"}
 
 
@@ -49,7 +50,6 @@ def test_a_file_has_quotes_and_references_and_the_environment_names_in_either_ca
     settings = load_settings(rectbot_home=tmp_path)
     assert (settings.hb_prefix, settings.leader_lock_key) == ("a b", "a b:lock")
     assert settings.redis_db == 3
-    assert settings.failover_priority == ("a", "b", "c")
 
 
 def test_port_offset_shifts_every_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
