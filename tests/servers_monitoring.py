@@ -194,12 +194,15 @@ def prometheus(folder: Path, targets: dict[str, int], changes: dict[str, str], r
 
 
 @contextmanager
-def alertmanager(folder: Path, webhook_url: str, changes: dict[str, str]) -> Iterator[int]:
+def alertmanager(
+    folder: Path, webhook_url: str | None, changes: dict[str, str], hub: str | None = None
+) -> Iterator[int]:
     """Alertmanager with the committed configuration, changed in places; gives its port."""
     port = free_port()
     folder.mkdir(parents=True, exist_ok=True)
     config = folder / "alertmanager.yml"
-    config.write_text(changed(render_native(CONFIG / "alertmanager" / "alertmanager.yml", webhook_url), changes))
+    committed = CONFIG / "alertmanager" / "alertmanager.yml"
+    config.write_text(changed(render_native(committed, webhook_url, hub, notify=hub is not None), changes))
     command = [
         "prometheus-alertmanager",
         f"--config.file={config}",

@@ -57,14 +57,21 @@ class Redactor:
     def __init__(self) -> None:
         self._needles: dict[str, None] = {}  # as they are looked for, the longest first
 
-    def know(self, secrets: Iterable[str], users: Iterable[str] = (), urls: Iterable[str] = ()) -> None:
+    def know(
+        self,
+        secrets: Iterable[str],
+        users: Iterable[str] = (),
+        urls: Iterable[str] = (),
+        services: Iterable[str] = (),
+    ) -> None:
         """Blanks these out from now on, alone and, for an Authorization header, with each of these users.
 
-        Of `urls` it is what is secret in them: a password, and a webhook's token.
+        Of `urls` it is what is secret in them: a password, and a webhook's token; of `services`, addresses in which any
+        part may be a token, whatever looks like one.
         """
         users, found = tuple(users), dict(self._needles)
         whole = chain.from_iterable(map(_pieces, secrets))
-        for secret in filter(None, chain(whole, *map(_parts, urls))):
+        for secret in filter(None, chain(whole, *map(_parts, urls), *map(_service_parts, services))):
             forms = (secret, _read(secret, codepoints=False)[0], _read(secret, codepoints=True)[0])
             found |= dict.fromkeys(filter(None, (*forms, *_encoded(secret, users))))
         self._needles = dict.fromkeys(sorted(found, key=len, reverse=True))
@@ -189,6 +196,30 @@ def _parts(text: str) -> Iterator[str]:
     if "webhooks" in lower:
         for token in segments[lower.index("webhooks") + 2 :][:1]:
             yield from {token, unquote(token)}
+
+
+_TELLING = re.compile(r"pass|pwd|token|key|secret|auth", re.IGNORECASE)
+_HOST = re.compile(r"(?:[\w-]+\.)+[a-z]{2,}|[\d.]+|localhost|\[.*\]", re.IGNORECASE | re.ASCII)
+
+
+def _service_parts(url: str) -> Iterator[str]:
+    """What may be secret in an address of a service, whose parts mean something else for each kind of them."""
+    text = url.strip()
+    place, *path = text.partition("://")[2].partition("?")[0].split("/")
+    login, _, host = place.rpartition("@")
+    user, _, password = login.partition(":")
+    query = [pair.partition("=") for pair in re.split("[?&]", text)[1:]]
+    sure = [text, password, *(value for name, _, value in query if _TELLING.search(name))]
+    perhaps = [user, *path, *(part for part in host.split(":") if not _HOST.fullmatch(part))]
+    perhaps += [value for _, _, value in query]
+    for part in [*sure, *filter(_is_random, perhaps)]:
+        yield from {part, unquote(part)}
+
+
+def _is_random(text: str) -> bool:
+    """Whether no person would have chosen this as a name."""
+    kinds = [any(map(kind, text)) for kind in (str.isdigit, str.islower, str.isupper)]
+    return len(text) >= 20 or (len(text) >= 8 and sum(kinds) >= 2 and not text.istitle())
 
 
 def _encoded(secret: str, users: tuple[str, ...]) -> Iterator[str]:

@@ -47,6 +47,7 @@ _LENGTHS = {
     "_hours": ("h", "a number of hours"),
     "_days": ("d", "a number of days"),
 }
+_BETWEEN_URLS = re.compile(r"[\s,;]+(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")  # a comma may be part of one, too
 _SITE = "up to 64 letters, digits, '-' and '_' make a site's name"
 _URL = "write http:// or https:// and a host"
 
@@ -158,6 +159,7 @@ class Settings(FailoverSettings):
     discord_login_timeout_sec: float = Field(default=60, gt=0)
     discord_away_limit_sec: float = Field(default=60, gt=0)
     discord_alert_webhook_url: SecretStr | None = None
+    alert_urls: SecretStr | None = None
     bot_app: str | None = None
     bot_standby: Literal["warm", "cold"] = "warm"
     bot_pid_file: Path | None = None
@@ -209,6 +211,12 @@ class Settings(FailoverSettings):
         if name == "redis" and self.redis_port is not None:
             return self.redis_port
         return BASE_PORTS[name] + self.rectbot_port_offset
+
+    @property
+    def alert_services(self) -> list[str]:
+        """The addresses in ALERT_URLS; each holds secrets."""
+        text = self.alert_urls.get_secret_value() if self.alert_urls else ""
+        return [url for url in _BETWEEN_URLS.split(text.strip()) if url]
 
     @property
     def push_url(self) -> str:
@@ -330,14 +338,14 @@ def _keep_secret(settings: Settings) -> None:
     """Nothing of these is printed from now on."""
     values = {name: getattr(settings, name) for name in Settings.model_fields}
     known = {name: value.get_secret_value() for name, value in values.items() if isinstance(value, SecretStr)}
-    secrets = [value for name, value in known.items() if not name.endswith("_url")]
+    secrets = [value for name, value in known.items() if not name.endswith(("_url", "_urls"))]
     urls = [value for name, value in known.items() if name.endswith("_url")]
     urls += [value for value in values.values() if isinstance(value, str) and "://" in value]
     users = [
         user for user in (settings.pushgateway_user, settings.loki_user, "prom", "default", settings.site_id) if user
     ]
     forget()  # a process has one set of settings; those of before are read no more
-    know(secrets, users, urls)
+    know(secrets, users, urls, settings.alert_services)
 
 
 def _read_env_file(path: Path) -> dict[str, int]:

@@ -301,7 +301,10 @@ def test_a_second_login_that_is_wanted_is_a_warning(site: Site) -> None:
 
 def test_without_a_webhook_it_is_a_warning(site: Site) -> None:
     site.write(DISCORD_ALERT_WEBHOOK_URL="")
-    assert site.doctor()[1]["webhook"] == ("WARN", "DISCORD_ALERT_WEBHOOK_URL is not set: nobody is told")
+    assert site.doctor()[1]["webhook"] == (
+        "WARN",
+        "neither DISCORD_ALERT_WEBHOOK_URL nor ALERT_URLS is set: nobody is told",
+    )
 
 
 @pytest.mark.parametrize(("seconds", "result"), [(5, "WARN"), (-100, "FAIL")])

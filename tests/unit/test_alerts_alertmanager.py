@@ -29,6 +29,7 @@ def test_only_the_webhook_and_the_place_of_the_templates_change() -> None:
     committed = yaml.safe_load(COMMITTED.read_text())
     assert rendered["receivers"][0]["webhook_configs"][0].pop("url") == "http://127.0.0.1:9464/alerts"
     assert committed["receivers"][0]["webhook_configs"][0].pop("url") == "http://hub:9464/alerts"
+    assert committed["receivers"][0]["webhook_configs"].pop()["url"] == "http://hub:9464/notify"
     assert rendered["receivers"][0]["discord_configs"][0].pop("webhook_url") == WEBHOOK
     del committed["receivers"][0]["discord_configs"][0]["webhook_url_file"]
     assert rendered.pop("templates") == [str(COMMITTED.parent / path) for path in committed.pop("templates")]
@@ -39,6 +40,16 @@ def test_without_a_webhook_nothing_is_sent_and_the_file_says_so() -> None:
     rendered = render_native(COMMITTED, None)
     assert rendered.splitlines()[0].startswith("# DISCORD_ALERT_WEBHOOK_URL is not set")
     assert yaml.safe_load(rendered)["receivers"] == [{"name": "discord"}]
+
+
+def test_what_the_hub_takes_goes_to_where_it_is() -> None:
+    rendered = render_native(COMMITTED, None, "127.0.0.1:1", notify=True)
+    assert rendered[0] != "#"
+    (receiver,) = yaml.safe_load(rendered)["receivers"]
+    assert [each["url"] for each in receiver["webhook_configs"]] == [
+        "http://127.0.0.1:1/alerts",
+        "http://127.0.0.1:1/notify",
+    ]
 
 
 @pytest.mark.parametrize(

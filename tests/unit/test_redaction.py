@@ -173,3 +173,51 @@ def test_the_log_has_one_line_for_an_event_whatever_is_in_it() -> None:
     first, *below = formatter.format(record).splitlines()
     assert first == line
     assert all(each.startswith("    ") and each.isprintable() for each in below)
+
+
+SERVICES = {  # addresses of ALERT_URLS, by what is put in for the token
+    "slack": "slack://T1JJ3T3L2/A1BRTD4JD/{}/#general",
+    "slack's own": "https://hooks.slack.com/services/T1JJ3T3L2/A1BRTD4JD/{}",
+    "telegram": "tgram://123456789:{}/42/?silent=no",
+    "ntfy, a token": "ntfys://{}@ntfy.example.org/topic",
+    "ntfy, a password": "ntfys://user:{}@ntfy.example.org:8443/topic",
+    "ntfy, a topic": "ntfy://{}",
+    "e-mail": "mailtos://bot:{}@smtp.example.org:587?from=bot@example.org&to=me@example.org",
+    "e-mail, behind": "mailto://smtp.example.org?user=bot@example.org&pass={}",
+    "pushover": "pover://{}@u1234567890abcdef",
+    "a header": "json://example.org/hook?+Authorization={}",
+}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    TOKENS,
+    st.sampled_from(list(SERVICES)),
+    st.sampled_from(["{}", "got {}", "Failed ({})", "a/{}?x", "{}@h", "bot:{}"]),
+)
+def test_of_a_service_s_address_no_token_is_shown(token: str, service: str, message: str) -> None:
+    url = SERVICES[service].format(token)
+    redactor = Redactor()
+    redactor.know([], (), (), [url])
+    for text in (token, url, quote(token), base64.b64encode(f"bot:{token}".encode()).decode(), url.upper()):
+        shown = redactor.redact(message.format(text))
+        assert token not in shown
+        assert url not in shown
+    assert redactor.redact(message.format("nothing")) == message.format("nothing")
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_what_is_no_secret_of_an_address_is_still_shown(service: str) -> None:
+    redactor = Redactor()
+    redactor.know([], (), (), [SERVICES[service].format("aB3dE6gH9jK2mN5pQ8sT1vW4yZ7")])
+    for word in ("xserver", "alerts", "localhost", "smtp.example.org", "topic", "general", "user", "example.org", "42"):
+        assert redactor.redact(f'see {word}: {{"{word}": 1}}') == f'see {word}: {{"{word}": 1}}'
+
+
+@given(st.text(max_size=80))
+@example("://@:?&=")
+@example("x://[::1")
+def test_any_text_may_stand_for_a_service(text: str) -> None:
+    redactor = Redactor()
+    redactor.know([], (), (), [text])
+    redactor.redact("hello")

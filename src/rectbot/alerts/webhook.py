@@ -42,6 +42,21 @@ class _Refusal:
     reached: bool = True  # a server has answered
 
 
+class DiscordWebhook:
+    """DISCORD_ALERT_WEBHOOK_URL; a Notifier."""
+
+    name = "Discord (DISCORD_ALERT_WEBHOOK_URL)"
+
+    def __init__(self, settings: Settings, give_up_after: float | None = None, say: Say | None = None) -> None:
+        self._settings = settings
+        self._say = say
+        self.patience = GIVE_UP_AFTER_SECONDS if give_up_after is None else give_up_after
+
+    def send(self, text: str, title: str) -> None:
+        """See `send_alert`."""
+        send_alert(text, self._settings, give_up_after=self.patience, say=self._say)
+
+
 def send_alert(
     text: str, settings: Settings, *, give_up_after: float = GIVE_UP_AFTER_SECONDS, say: Say | None = None
 ) -> None:

@@ -225,19 +225,25 @@ def push(every: float | None, job: str | None, forget: str | None) -> None:
 
 
 @main.command()
-@click.argument("text")
-def alert(text: str) -> None:
-    """Send TEXT ('-': standard input) to the webhook DISCORD_ALERT_WEBHOOK_URL.
+@click.argument("text", required=False)
+@click.option("--test", is_flag=True, help="Send a test to each of them, and say what became of it.")
+def alert(text: str | None, test: bool) -> None:
+    """Send TEXT ('-': standard input) to DISCORD_ALERT_WEBHOOK_URL and to all of ALERT_URLS.
 
-    Without one, where a stack with the local Discord runs here, to that.
+    Without either, where a stack with the local Discord runs here, to that.
     """
-    from rectbot.alerts.webhook import send_alert
+    from rectbot.alerts.by_hand import send, try_each
     from rectbot.stack.supervise import with_local_webhook
 
-    send_alert(
+    if (text is None) is not test:
+        raise click.UsageError("give either a TEXT or --test")
+    settings = with_local_webhook(read_settings())
+    if text is None:
+        sys.exit(try_each(settings, say))
+    send(
         sys.stdin.buffer.read().decode(errors="replace") if text == "-" else text,
-        with_local_webhook(read_settings()),
-        say=lambda line: say(f"rectbot: {line}", err=True),
+        settings,
+        lambda line: say(f"rectbot: {line}", err=True),
     )
 
 

@@ -118,13 +118,29 @@ def _bare(value: Any) -> str:
     return re.sub(r"[\s\"']", "", str(value))
 
 
+def _services_are_usable(subject: Subject) -> Verdict:
+    """Nothing is sent to them, so nothing is known of the other end."""
+    from rectbot.alerts.services import services  # noqa: PLC0415 (Apprise is large, and seldom there)
+
+    try:
+        count = len(services(subject.settings))
+    except ConfigError as error:
+        return fail(str(error), "correct it in .env, run 'rectbot init', and restart")
+    return ok(f"ALERT_URLS names {count}, in good form; 'rectbot alert --test' tries each")
+
+
 def the_webhook_is_there(subject: Subject) -> Verdict:
     """Discord knows the webhook; nothing is sent to it."""
     settings = subject.settings
     local = alert_webhook(settings) if subject.engine is Engine.NATIVE else None
     if settings.discord_alert_webhook_url is None:
+        if settings.alert_services:
+            return _services_are_usable(subject)
         if local is None:
-            return warn("DISCORD_ALERT_WEBHOOK_URL is not set: nobody is told", "set it in .env, and restart")
+            return warn(
+                "neither DISCORD_ALERT_WEBHOOK_URL nor ALERT_URLS is set: nobody is told",
+                "set one in .env, and restart",
+            )
         address, name = local, "the local Discord's webhook"
     else:
         try:

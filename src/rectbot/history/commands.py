@@ -91,8 +91,8 @@ def rendered(found: Report, form: str) -> str:
 
 
 def post(settings: Settings, found: Report) -> None:
-    """Sends the summary to the operator's webhook. Raises ConfigError, AlertError."""
-    from rectbot.alerts.webhook import send_alert  # noqa: PLC0415
+    """Sends the summary to where alerts go. Raises ConfigError, RectbotError."""
+    from rectbot.alerts.notifier import tell  # noqa: PLC0415
     from rectbot.stack.supervise import with_local_webhook  # noqa: PLC0415
 
-    send_alert(as_message(found), with_local_webhook(settings))
+    tell(as_message(found), "rectbot report", with_local_webhook(settings))

@@ -14,12 +14,13 @@ import sys
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from rectbot import logline
+from rectbot.alerts.relay import Relay
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.events import Snapshot
 from rectbot.failover.store import LeaseStore, StoreUnavailable
 from rectbot.failover.wiring import failover_config, open_observer
 from rectbot.hub import host
-from rectbot.hub.answers import Answer, Answers
+from rectbot.hub.answers import Answer, Answers, Take
 from rectbot.hub.beside import Beside
 from rectbot.hub.exporter import exposition
 from rectbot.hub.recorder import Recorder
@@ -41,6 +42,7 @@ class Hub:
         self._push_proxy = host.push_proxy_address(settings)
         self._trial = trial_of(settings)
         self._folder = str(settings.rectbot_home)
+        self._relay = Relay(len(settings.alert_services))
         self._reachable: bool | None = None
         self._reading: asyncio.Task[bytes] | None = None
         self.recorder = Recorder(settings, self._snapshot) if settings.history_enabled else None
@@ -48,7 +50,8 @@ class Hub:
     def answers(self) -> Answers:
         """What is asked here, by programs only."""
         take = self.recorder.take_alerts if self.recorder is not None else _not_kept
-        return Answers({"/metrics": self._metrics, "/healthz": self._healthz}, Guard(), {"/alerts": take})
+        told: dict[str, Take] = {"/alerts": take, "/notify": self._notify}
+        return Answers({"/metrics": self._metrics, "/healthz": self._healthz}, Guard(), told)
 
     async def _metrics(self) -> Answer:
         """Read once for all who ask at a time."""
@@ -65,6 +68,11 @@ class Hub:
 
     async def _healthz(self) -> Answer:
         return Answer(b"ok\n")
+
+    async def _notify(self, body: bytes) -> Answer:
+        """Alertmanager's webhook, on the way to ALERT_URLS."""
+        status, text = await self._relay.take(body)
+        return Answer(f"{text}\n".encode(), status)
 
     async def _snapshot(self) -> Snapshot | None:
         """The state now, or None; says it once when the store goes away and once when it is back."""

@@ -15,8 +15,8 @@ from urllib.parse import quote
 
 import click
 
+from rectbot.alerts.notifier import deliver, notifiers
 from rectbot.alerts.text import plain
-from rectbot.alerts.webhook import send_alert
 from rectbot.errors import RectbotError
 from rectbot.push import keep
 from rectbot.settings import Settings
@@ -34,13 +34,13 @@ class _State:
 
 
 class Outage:
-    """Counts the failures of a job's pushes in a row; without a webhook it does nothing."""
+    """Counts the failures of a job's pushes in a row; where nobody can be told it does nothing."""
 
     def __init__(self, settings: Settings, job: str) -> None:
         self._settings = settings
         self._job = job
         self._file: Path | None = None
-        if settings.discord_alert_webhook_url is not None:
+        if settings.discord_alert_webhook_url is not None or settings.alert_services:
             self._file = settings.rectbot_home / "var" / "push" / f"{quote(job, safe='')}.failures.json"
 
     def failed(self, error: RectbotError) -> None:
@@ -67,11 +67,17 @@ class Outage:
     def _tell(self, what: str) -> bool:
         text = f"**{plain(socket.gethostname(), 100)}** ({plain(self._job, 100)}): {what}"
         try:
-            send_alert(text, self._settings, give_up_after=GIVE_UP_TELLING_AFTER_SECONDS)
+            to = notifiers(self._settings, give_up_after=GIVE_UP_TELLING_AFTER_SECONDS)
         except RectbotError as error:
-            click.echo(one_line(f"rectbot: warning: Discord was not told that pushes fail: {error}"), err=True)
+            click.echo(one_line(f"rectbot: warning: nobody was told of the pushes: {error}"), err=True)
             return False
-        return True
+        outcomes = deliver(text, "rectbot push", to)
+        for outcome in outcomes:
+            if outcome.error is not None:
+                click.echo(
+                    one_line(f"rectbot: warning: not told of the pushes: {outcome.name}: {outcome.error}"), err=True
+                )
+        return any(outcome.error is None for outcome in outcomes)
 
 
 def _load(file: Path) -> _State | None:

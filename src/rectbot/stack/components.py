@@ -287,7 +287,7 @@ def pid_file(layout: Layout, site: str) -> Path:
 
 
 def alert_webhook(settings: Settings) -> str | None:
-    """Where alerts go: the operator's webhook, else the local Discord's, else nowhere."""
+    """The webhook that alerts go to: the operator's, else the local Discord's, else none."""
     if settings.discord_alert_webhook_url is not None:
         return settings.discord_alert_webhook_url.get_secret_value()
     if uses_local_discord(settings):

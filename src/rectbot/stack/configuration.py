@@ -56,7 +56,8 @@ def _prometheus(settings: Settings, layout: Layout) -> None:
 
 def _alertmanager(settings: Settings, layout: Layout) -> None:
     source = layout.monitoring / "alertmanager" / "alertmanager.yml"
-    text = render_native(source, alert_webhook(settings), f"{reachable(settings.hub_bind)}:{settings.port('hub')}")
+    hub = f"{reachable(settings.hub_bind)}:{settings.port('hub')}"
+    text = render_native(source, alert_webhook(settings), hub, notify=bool(settings.alert_services))
     write_private(layout.folder("alertmanager") / "alertmanager.yml", text)
 
 

@@ -34,6 +34,7 @@ _HUB = (
     "DASHBOARD_VIEWER_PASSWORD",
     "CONSOLE_SECRET",
     "HISTORY_DATABASE_URL",
+    "ALERT_URLS",
     "DISCORD_ALERT_WEBHOOK_URL",  # for REPORT_MONTHLY
 )
 # What containers mount, in docker/monitoring, that holds no secret.

@@ -118,6 +118,10 @@ def _check_values(settings: Settings, layout: Layout) -> None:
     """What a program of the stack would refuse when it is started, here said at once."""
     if settings.discord_alert_webhook_url is not None:
         webhook_url(settings)
+    if settings.alert_services:
+        from rectbot.alerts.services import services  # noqa: PLC0415 (Apprise is large, and seldom there)
+
+        services(settings)
     check_url(settings)
     push_target(settings)
     loki_target(settings)

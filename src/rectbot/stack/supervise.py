@@ -125,7 +125,8 @@ def _escape(value: str) -> str:
 
 def with_local_webhook(settings: Settings) -> Settings:
     """The settings, with the local Discord's webhook where there is no other and a stack runs here."""
-    if settings.discord_alert_webhook_url is None and Supervisor(Layout.of(settings)).running():
+    nobody = settings.discord_alert_webhook_url is None and not settings.alert_services
+    if nobody and Supervisor(Layout.of(settings)).running():
         local = alert_webhook(settings)
         return settings.model_copy(update={"discord_alert_webhook_url": SecretStr(local) if local else None})
     return settings
