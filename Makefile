@@ -34,8 +34,8 @@ test: setup-dev ## run the tests, fast tiers first (make test ARGS=tests/unit)
 test-compose: setup-dev ## run the compose file on a Docker engine of the test's own (root; minutes)
 	@$(BIN)/python -m pytest tests/compose --timeout 900 $(ARGS)
 
-chaos: setup-dev ## the failover: 1,000 seeds of real processes, then simulated schedules until Ctrl-C
-	@$(if $(ARGS),,RECTBOT_SEEDS=1000 $(BIN)/python -m pytest tests/e2e/test_failover_processes.py)
+chaos: setup-dev ## the failover: 1,000 seeds of real processes, planted faults, then simulated schedules until Ctrl-C
+	@$(if $(ARGS),,RECTBOT_SEEDS=1000 $(BIN)/python -m pytest tests/e2e/test_failover_processes.py tests/integration/test_planted_in_processes.py)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.chaos $(ARGS)
 
 screenshots: setup-dev ## docs/images from a console that watches a story of some minutes

@@ -72,6 +72,18 @@ async def test_etcd_goes_on_while_any_one_member_is_away(etcd: Etcd) -> None:
         etcd.start()
 
 
+async def test_a_store_that_was_emptied_has_another_name(etcd: Etcd) -> None:
+    register = on_etcd(f"etcd://{etcd.hosts}")
+    version = await register.read(soon())
+    first = await register.swap(version, os.urandom(8), (), soon())
+    assert etcd.ctl("del", "", "--from-key").returncode == 0
+    now = await register.read(soon())
+    assert now.record is None
+    assert now.server != first.server
+    assert (await register.swap(first, os.urandom(8), (), soon())).record is None
+    await register.close()
+
+
 async def test_etcd_without_a_quorum_is_unavailable_and_says_who_does_not_answer(etcd: Etcd) -> None:
     register = on_etcd(f"etcd://{etcd.hosts}")
     await _write(register)

@@ -281,13 +281,13 @@ class Judge:
 
     def _check_heir(self, site: Site) -> None:
         """What an operator has handed to a site that is able goes to nobody else."""
-        if self.heir is not None and self.heir[0] is not site:
+        if self.heir is not None and self.heir[0].known_as != site.known_as:  # a twin is the site, if it leads
             heir, since = self.heir
             late = self.world.t >= since + self.world.base.reserve_ms * 0.9
             if not late and self._is_able(heir, since) and self.last_edge < since:
                 self.violated("switch", f"{site} is granted the lock that was handed to {heir}")
         self.heir = None
-        if site.name == self.switch_to:
+        if site.known_as == self.switch_to:
             self.switch_to = ""  # done
 
     def _check_damping(self, site: Site) -> None:

@@ -12,7 +12,8 @@ from rectbot.failover.commands import obey
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Accepted, Command, Outcome
 from rectbot.failover.record import Record
-from rectbot.failover.rules import View, initialise
+from rectbot.failover.rules import initialise
+from rectbot.failover.view import View
 
 from .dice import Dice
 from .server import Server

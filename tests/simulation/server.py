@@ -19,16 +19,18 @@ class Server:
         self.lives = 0
         self.version = 0
         self.record: Record | None = None
+        self.incarnation = ""
+        self._seen = self._now()
         self.up = True
         self.paused = False
         self.backlog: list[Ask] = []
         self.copies: list[Record | None] = []  # what a replica had, at times
 
-    @property
-    def incarnation(self) -> str:
-        return f"{self.name}{self.lives}"
-
     def seen(self) -> Seen:
+        return self._seen
+
+    def _now(self) -> Seen:
+        self.incarnation = f"{self.name}{self.lives}"
         return Seen(str(self.version), self.incarnation, self.record)
 
     def take(self, ask: Ask, world: World) -> bool:
@@ -37,7 +39,7 @@ class Server:
         if draft is None or not self.up:
             return False
         there = draft.seen.server == self.incarnation or world.one_server
-        if not world.compares_not and (draft.seen.token != str(self.version) or not there):
+        if not world.compares_not and (draft.seen.token != self._seen.token or not there):
             return False
         self.put(draft.record)
         return True
@@ -45,9 +47,11 @@ class Server:
     def put(self, record: Record | None) -> None:
         self.version += 1
         self.record = record
+        self._seen = self._now()
 
     def restart(self) -> None:
         """Another process, with whatever it holds."""
         self.lives += 1
+        self._seen = self._now()
         self.up, self.paused = True, False
         self.backlog.clear()

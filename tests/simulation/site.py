@@ -406,8 +406,8 @@ class Site:
         if self.frozen:
             self.backlog.append((self.overhear, told))
             return
-        self.scribe.overhear(seen, self.clock())
-        self.look_again()
+        if self.scribe.overhear(seen, self.clock()):
+            self.look_again()
 
     def look_again(self) -> None:
         if self.request is not None or self.state.role not in ("candidate", "leader"):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rectbot.failover import protocol, rules, scribe
+from rectbot.failover import protocol, rules, scribe, view
 
 from .chaos import timeline
 from .judge import Violation
@@ -125,21 +125,21 @@ MUTANTS = [
     ),
     Mutant(
         "seeing a lock again begins a new watch",
-        scribe,
+        view,
         "if self.n != n or self.owner != owner:",
         "if True:",
         "I3",
     ),
     Mutant(
         "a new renewal does not begin a new watch",
-        scribe,
+        view,
         "if self.n != n or self.owner != owner:",
         "if self.owner != owner:",
         "I1 lock I2",
     ),
     Mutant(
         "who has just started has seen it all",
-        scribe,
+        view,
         "self.owner, self.n, self.since = owner, n, now\n\n",
         "self.since = now if self.owner else 0; self.owner, self.n = owner, n\n\n",
         "I1 lock I2",
@@ -331,8 +331,8 @@ def mutated(mutant: Mutant) -> dict[str, Any]:
     given: dict[str, Any] = {"only": mutant.only, "odd": mutant.odd}
     name = mutant.module.__name__.rpartition(".")[2]
     made = {name: _load(mutant.module, mutant.line, mutant.instead)}
-    if mutant.module is rules:  # the scribe has its names from there
-        made = {"scribe": _load(scribe, "from rectbot.failover.rules import", "from mutant_rules import")}
+    if mutant.module in (rules, view):  # the scribe has its names from there
+        made = {"scribe": _load(scribe, f"from rectbot.failover.{name} import", f"from mutant_{name} import")}
     return given | made
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 from rectbot.failover.config import FailoverConfig
-from rectbot.failover.rules import View, initialise
+from rectbot.failover.rules import LOST_LOGINS, initialise
+from rectbot.failover.view import View
 
 from .dice import Dice
 from .site import Lives, Site
@@ -139,3 +142,52 @@ def test_a_reservation_or_a_hold_without_end_makes_no_storm() -> None:
     story.run(10)
     assert story.leads == ["b"]
     assert story.sites["b"].state.requests < 10 * TTL / 333 + 20
+
+
+def test_logins_before_the_first_report_after_a_loss_of_memory_are_counted() -> None:
+    """Of a leader that is cut off, logs in again and again, and finds a store that knows of none of it."""
+    story = Story("a", "b").boot("a", "b").run(1)
+    a, server = story.sites["a"], story.world.server
+    a.wire.cut = "both"
+    for _ in range(3):
+        a.reconnect()
+    server.put(None)
+    server.restart()
+    story.world.announce(anew=True)
+    story.run(0.2)
+    a.wire.heal()
+    story.run(1)
+    record = server.record
+    assert (story.leads, record is not None and record.counts.get("login:a")) == (["a"], 3)
+    assert record is not None
+    forgotten = BASE.login_burst - LOST_LOGINS
+    assert record.owed_until - record.t == pytest.approx((forgotten + 3) * BASE.login_ms, abs=4 * TTL)
+    told = record.owed_until
+    story.run(2)
+    assert server.record is not None
+    assert server.record.owed_until == told, "each is counted once"
+
+
+def test_a_loss_that_an_older_record_still_knows_counts() -> None:
+    """The store falls back to what a replica had: that the site lost the lead twice is in it, and rules on."""
+    story = Story("a", "b").boot("a", "b").run(1)
+    a, server = story.sites["a"], story.world.server
+    for losses in (1, 2):
+        story.run(8)
+        assert story.leads == ["a"]
+        a.fail(a.run_number)
+        story.run(0.5)
+        assert server.record is not None
+        assert server.record.losses["a"].times == losses
+    copy = server.record
+    assert story.leads == ["b"]
+    story.run(0.2)
+    server.put(copy)
+    server.restart()
+    story.world.announce(anew=True)
+    story.run(1.5)
+    assert server.record is not None
+    assert server.record.losses["a"].times == 2, "it is not forgotten"
+    assert story.leads == ["b"]
+    story.run(12)
+    assert story.leads == ["a"], "once its time is over"

@@ -7,7 +7,8 @@ from dataclasses import replace
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Accepted, Command, Declined, Outcome
 from rectbot.failover.record import Operator, Record
-from rectbot.failover.rules import View, begin, is_ready, next_login_in
+from rectbot.failover.rules import begin, is_ready, next_login_in
+from rectbot.failover.view import View
 
 _FOR_EVER_MS = 100 * 365 * 86_400_000
 

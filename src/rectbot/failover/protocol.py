@@ -204,9 +204,10 @@ def _on_outcome(config: FailoverConfig, state: State, outcome: Answered | Failed
 
 
 def _on_reply(config: FailoverConfig, state: State, pending: Send, reply: Reply, now: int) -> Actions:
-    told = pending.request.logins
-    left = None if state.logins == told else state.logins.left  # what the service allowed then is told, and gets old
-    state.logins = Logins(state.logins.count, left, told.count)
+    told, logins = pending.request.logins, state.logins
+    if logins is not told or told.left is not None or told.told != told.count:
+        left = None if logins == told else logins.left  # what the service allowed then is told, and gets old
+        state.logins = Logins(logins.count, left, told.count)
     match reply:
         case Granted():
             return _on_granted(config, state, reply, now)

@@ -139,19 +139,20 @@ class Record:
         self.counts[name] = self.counts.get(name, 0) + by
 
 
-class Seen(NamedTuple):
+class Seen:
     """What the register held."""
 
-    token: str
-    server: str
-    record: Record | None
-    flaw: str = ""  # why what is there is not taken for a record
-    raw: bytes | None = None  # as it is there
+    def __init__(
+        self, token: str, server: str, record: Record | None, flaw: str = "", raw: bytes | None = None
+    ) -> None:
+        self.token, self.server = token, server
+        self.record = record
+        self.flaw = flaw  # why what is there is not taken for a record
+        self.raw = raw  # as it is there
 
 
-class Draft(NamedTuple):
+class Draft:
     """What is to be swapped in for what was seen, and the reply that it would be."""
 
-    seen: Seen
-    record: Record
-    reply: Reply
+    def __init__(self, seen: Seen, record: Record, reply: Reply) -> None:
+        self.seen, self.record, self.reply = seen, record, reply

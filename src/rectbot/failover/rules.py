@@ -53,38 +53,10 @@ from rectbot.failover.messages import (
     Request,
 )
 from rectbot.failover.record import Beat, Lock, Losses, Record, Suspension, Twin
+from rectbot.failover.view import View
 
 LOST_EPOCHS = 1_000  # as many as a store that lost its memory may have forgotten
 LOST_LOGINS = 10  # so many are left when it may have forgotten some
-_ONE_LOGIN = Logins(1)
-
-
-class Ready(NamedTuple):
-    """For how long the asker has watched a site's heartbeat."""
-
-    age_ms: int  # the present one
-    ready_ms: int  # all of them, since this process of it has stood ready without a pause
-
-
-UNSEEN = Ready(0, 0)
-
-
-class View(NamedTuple):
-    """What the asker has seen, and when it asks."""
-
-    now: int  # its CLOCK_BOOTTIME, before anything is worked out
-    t: int  # the record's time
-    wall: int  # its time of day
-    n: int  # of its write
-    beats: dict[str, Ready]
-    lock_ms: int = 0  # for so long it has watched the present renewal of the lock
-    quiet_ms: int = 0  # and the present suspension
-    twin_ms: int = 0  # and its own site's heartbeat that another process wrote
-    twin_lives: bool = False  # that heartbeat was renewed meanwhile
-    lag_ms: int = 0  # so long its last answer took
-    absent_ms: int = 0  # a site that was there before the store forgot has not shown up: it may lead for so long
-    serving: bool | None = None
-    trips: dict[str, object] | None = None
 
 
 class Forgetful(NamedTuple):
@@ -95,12 +67,11 @@ class Forgetful(NamedTuple):
     ttl: int  # the longest of any lease that the asker has seen there
 
 
-class Obstructed(NamedTuple):
+class Obstructed:
     """Why the lock cannot be granted, by which site, and when that will have passed by itself."""
 
-    why: Obstacle
-    by: str = ""
-    wait_ms: int | None = None
+    def __init__(self, why: Obstacle, by: str = "", wait_ms: int | None = None) -> None:
+        self.why, self.by, self.wait_ms = why, by, wait_ms
 
 
 def judge(config: FailoverConfig, record: Record, request: Request, view: View) -> tuple[Record | None, Reply]:
@@ -114,10 +85,6 @@ def judge(config: FailoverConfig, record: Record, request: Request, view: View) 
             return _release(config, record, request, view)
 
 
-def _age(view: View, site: str) -> int:
-    return view.beats.get(site, UNSEEN).age_ms
-
-
 def _me(config: FailoverConfig) -> tuple[str, str]:
     return config.site, config.owner
 
@@ -129,7 +96,7 @@ def begin(config: FailoverConfig, record: Record, view: View) -> Record:
     record.owner, record.n = config.owner, view.n
     record.t, record.wall = max(record.t, view.t), view.wall
     for site, beat in tuple(record.beats.items()):
-        age = _age(view, site)
+        age = view.age_ms(site)
         if site == config.site or age < beat.ttl:
             continue
         if age > round(config.hb_ttl_sec * 1000):
@@ -226,7 +193,7 @@ def _grant(config: FailoverConfig, record: Record, view: View) -> None:
     record.epoch += 1
     _write_lock(config, record, record.epoch, view.wall, view)
     record.suspended, record.reserved, record.reserved_until = None, "", 0
-    _spend_logins(config, record, _ONE_LOGIN, view)
+    _spend_logins(config, record, 1, None, view)
     record.enter("acquired", _me(config), "")
     _note_move(config, record)
 
@@ -300,11 +267,11 @@ def _ready_other(config: FailoverConfig, record: Record, view: View) -> Obstruct
                 return None
             continue
         beat = record.beats.get(site)
-        if beat is None or not is_ready(record, site, _age(view, site)) or damped_for(config, record, site, t) > 0:
+        if beat is None or not is_ready(record, site, view.age_ms(site)) or damped_for(config, record, site, t) > 0:
             continue
-        if _must_wait_longer(record, beat, _age(view, site)):
+        if _must_wait_longer(record, beat, view.age_ms(site)):
             continue
-        its_time = beat.ttl - _age(view, site)
+        its_time = beat.ttl - view.age_ms(site)
         return Obstructed("damped", site, min(pause, its_time)) if pause else Obstructed("preferred", site, its_time)
     return None
 
@@ -358,17 +325,15 @@ def whom_to_yield_to(config: FailoverConfig, record: Record, view: View) -> Rene
         wait = next_login_in(config, record, t) + config.login_ms
         return Renewed(view.now, extends, "", wait, "", left, said)
     to = operator.switch_to
-    if to and to != config.site and t < operator.switch_until and is_ready(record, to, _age(view, to)):
+    if to and to != config.site and t < operator.switch_until and is_ready(record, to, view.age_ms(to)):
         return Renewed(view.now, extends, to, None, operator.switch_why, left, said)
     soonest: int | None = None
     if operator.pinned != config.site and operator.hold_until <= t:
         order = order_of(config, record)
         for site in order[: order.index(config.site)]:
-            if not is_ready(record, site, _age(view, site)):
+            if not is_ready(record, site, view.age_ms(site)):
                 continue
-            wait = max(
-                0, config.failback_ms - view.beats.get(site, UNSEEN).ready_ms, damped_for(config, record, site, t)
-            )
+            wait = max(0, config.failback_ms - view.ready_ms(site), damped_for(config, record, site, t))
             if wait == 0:
                 return Renewed(view.now, extends, site, None, "", left, said)
             soonest = wait if soonest is None else min(soonest, wait)
@@ -418,19 +383,19 @@ def _write_beat(config: FailoverConfig, record: Record, request: Request, waits:
     told = max(request.logins.count, _told(config, record, request.logins))
     eligible = isinstance(request, Renew) or request.eligible
     wait = max(0, _lock_in(config, record, view), _memory_in(config, record, view))
-    record.beats[config.site] = Beat(
-        owner=config.owner,
-        n=view.n,
-        t=t,
-        ttl=ttl,
-        every=config.renew_interval_ms,
-        eligible=eligible,
-        wait_ms=wait,
-        lag_ms=view.lag_ms,
-        waits=waits,
-        logins=told,
-        serving=view.serving,
-        trips=view.trips,
+    record.beats[config.site] = Beat(  # by place, which is quicker, for the simulator
+        config.owner,
+        view.n,
+        t,
+        ttl,
+        config.renew_interval_ms,
+        eligible,
+        wait,
+        view.lag_ms,
+        waits,
+        told,
+        view.serving,
+        view.trips,
     )
     return bool(view.serving) and not (before and before.owner == config.owner and before.serving)
 
@@ -485,16 +450,16 @@ def next_login_in(config: FailoverConfig, record: Record, t: int) -> int:
     return max(0, _owed(config, record, t) - (config.login_burst - 1) * config.login_ms)
 
 
-def _spend_logins(config: FailoverConfig, record: Record, logins: Logins, view: View) -> None:
-    if not logins.count and logins.left is None:
+def _spend_logins(config: FailoverConfig, record: Record, count: int, left: int | None, view: View) -> None:
+    if not count and left is None:
         return
     full = config.login_burst * config.login_ms
-    debt = _owed(config, record, view.t) + logins.count * config.login_ms
-    if logins.left is not None:
-        debt = max(debt, full - max(0, logins.left) * config.login_ms)
+    debt = _owed(config, record, view.t) + count * config.login_ms
+    if left is not None:
+        debt = max(debt, full - max(0, left) * config.login_ms)
     record.owed_until = view.t + min(debt, full)
-    if logins.count:
-        record.count("login", config.site, logins.count)
+    if count:
+        record.count("login", config.site, count)
 
 
 def _told(config: FailoverConfig, record: Record, logins: Logins) -> int:
@@ -506,7 +471,7 @@ def _told(config: FailoverConfig, record: Record, logins: Logins) -> int:
 def _count_logins(config: FailoverConfig, record: Record, logins: Logins, view: View) -> None:
     """Enters those that are not entered yet."""
     told = _told(config, record, logins)
-    _spend_logins(config, record, Logins(max(0, logins.count - told), logins.left), view)
+    _spend_logins(config, record, max(0, logins.count - told), logins.left, view)
     beat = record.beats.get(config.site)
     if logins.count > told and beat is not None and beat.owner == config.owner:
         record.beats[config.site] = beat._replace(logins=logins.count)

@@ -27,11 +27,9 @@ from typing import Any
 
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Campaign, Granted, Refused, Renewed, Reply, Request
-from rectbot.failover.record import Beat, Draft, Record, Seen
+from rectbot.failover.record import Draft, Record, Seen
 from rectbot.failover.rules import (
     Forgetful,
-    Ready,
-    View,
     begin,
     judge,
     logins_left,
@@ -40,39 +38,7 @@ from rectbot.failover.rules import (
     twin_wait_ms,
     whom_to_yield_to,
 )
-
-
-class Watched:
-    """Since when the same thing has been there, by our own clock."""
-
-    def __init__(self) -> None:
-        self.owner = ""
-        self.n = 0
-        self.since = 0
-
-    def look(self, owner: str, n: int, now: int) -> None:
-        """It is there now. Seeing it again changes nothing."""
-        if self.n != n or self.owner != owner:
-            self.owner, self.n, self.since = owner, n, now
-
-
-class WatchedBeat:
-    """A site's heartbeats, as we have seen them."""
-
-    def __init__(self) -> None:
-        self.owner = ""
-        self.n = 0
-        self.since = 0  # the last one
-        self.ready_since = 0
-        self.stale_at = -1  # and it was ready until then
-
-    def look(self, beat: Beat, drained: bool, now: int) -> None:
-        if self.n == beat.n and self.owner == beat.owner:
-            return
-        if self.owner != beat.owner or now >= self.stale_at:
-            self.ready_since = now
-        self.owner, self.n, self.since = beat.owner, beat.n, now
-        self.stale_at = now + beat.ttl if beat.eligible and not drained else -1
+from rectbot.failover.view import View, Watched, WatchedBeat
 
 
 class Scribe:
@@ -137,13 +103,19 @@ class Scribe:
         same = record.owner == before.owner and record.n == before.n
         return "" if record.seq > before.seq or same else "an older record"
 
-    def overhear(self, seen: Seen | None, now: int) -> None:
-        """The register says that it has changed, late or early. None: it does not say what there is."""
+    def overhear(self, seen: Seen | None, now: int) -> bool:
+        """The register says that it has changed, late or early. None: it does not say what there is.
+
+        Returns whether that is news: what we wrote ourselves is announced to us, too.
+        """
         known = self.known
         if seen is None or known is None or seen.record is None or known.record is None or seen.server != known.server:
             self._in_touch = False
-        elif seen.record.server == seen.server and seen.record.seq > known.record.seq:
+            return True
+        if seen.record.server == seen.server and seen.record.seq > known.record.seq:
             self._take(seen, "", now)
+            return True
+        return False
 
     def _take(self, seen: Seen, forgotten: str, now: int) -> None:
         before, record = self.known, seen.record
@@ -291,21 +263,20 @@ class Scribe:
         return self._writes
 
     def _view(self, now: int, wall: int) -> View:
-        t = now + self._offset
         return View(
             now,
-            t,
+            now + self._offset,
             wall,
             self._writes,
-            {site: Ready(now - beat.since, now - beat.ready_since) for site, beat in self._beats.items()},
-            now - self._lock.since,
-            0 if self._forgot else now - self._quiet.since,
-            now - self._twin.since,
-            self._twin_beats > 0,
-            self._lag,
-            self._over_at - now if self._absent else 0,
-            self.serving,
-            self.trips,
+            self._beats,
+            lock_ms=now - self._lock.since,
+            quiet_ms=0 if self._forgot else now - self._quiet.since,
+            twin_ms=now - self._twin.since,
+            twin_lives=self._twin_beats > 0,
+            lag_ms=self._lag,
+            absent_ms=self._over_at - now if self._absent else 0,
+            serving=self.serving,
+            trips=self.trips,
         )
 
     def _own_grant(self, record: Record, now: int) -> Granted | None:

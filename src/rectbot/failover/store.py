@@ -15,12 +15,13 @@ from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import Event, Snapshot
 from rectbot.failover.messages import Command, Outcome, Renew, Reply, Request
 from rectbot.failover.record import Draft, Record, Seen
-from rectbot.failover.rules import Forgetful, View
+from rectbot.failover.rules import Forgetful
 from rectbot.failover.scribe import Scribe
 from rectbot.failover.snapshot import snapshot
 from rectbot.failover.stores import open_register
 from rectbot.failover.stores.base import Entry, Register, StoreUnavailable, Version
 from rectbot.failover.trips import RoundTrips
+from rectbot.failover.view import View
 
 __all__ = ["LeaseStore", "StoreUnavailable", "open_store"]
 
@@ -108,8 +109,8 @@ class LeaseStore:
         """Calls `changed` whenever the record may have changed: see due(). Never returns, never fails."""
 
         def overhear(version: Version | None) -> None:
-            self._scribe.overhear(self._seen(version) if version is not None else None, boottime_ms())
-            changed()
+            if self._scribe.overhear(self._seen(version) if version is not None else None, boottime_ms()):
+                changed()
 
         await self.register.watch(overhear)
 

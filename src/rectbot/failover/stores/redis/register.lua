@@ -16,11 +16,10 @@ local function present()
   return redis.sha1hex(text), kind, text
 end
 
--- When it was written, and the number of the last event that was journaled then.
+-- When it was written. Earlier versions kept another number behind that.
 local function written()
   local known, text = pcall(redis.call, 'GET', WRITTEN)
-  local at, number = string.match(known and type(text) == 'string' and text or '', '^(%d+) (%d+)$')
-  return tonumber(at), tonumber(number) or 0
+  return tonumber(string.match(known and type(text) == 'string' and text or '', '^%d+'))
 end
 
 local function answer()
@@ -46,26 +45,21 @@ elseif kind ~= 'string' and kind ~= 'none' then  -- another program's
   redis.call('RENAME', RECORD, RECORD .. ':aside')
 end
 local text = ARGV[2]
-local _, journaled = written()
 redis.call('SET', RECORD, text)
+redis.call('SET', WRITTEN, string.format('%.0f', now))
 
--- The journal.
-local last = journaled
+-- The journal: events that the record before did not have.
 for _, event in ipairs(req.events) do
-  if event.number > journaled then
-    local function add()
-      return redis.pcall('XADD', EVENTS, 'MAXLEN', '~', 10000, '*', 'number', string.format('%.0f', event.number), 'kind', event.kind,
-        'site', event.site, 'owner', event.owner, 'epoch', string.format('%.0f', event.epoch), 'why', event.why,
-        'ms', string.format('%.0f', event.ms))
-    end
-    if add().err then  -- not a stream
-      redis.call('RENAME', EVENTS, EVENTS .. ':aside')
-      add()
-    end
-    last = event.number
+  local function add()
+    return redis.pcall('XADD', EVENTS, 'MAXLEN', '~', 10000, '*', 'number', string.format('%.0f', event.number), 'kind', event.kind,
+      'site', event.site, 'owner', event.owner, 'epoch', string.format('%.0f', event.epoch), 'why', event.why,
+      'ms', string.format('%.0f', event.ms))
+  end
+  if add().err then  -- not a stream
+    redis.call('RENAME', EVENTS, EVENTS .. ':aside')
+    add()
   end
 end
-redis.call('SET', WRITTEN, string.format('%.0f %.0f', now, last))
 
 -- What other programs may read: docs/redis.md.
 if req.lock == '' then redis.call('DEL', LOCK)

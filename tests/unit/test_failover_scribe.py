@@ -1,0 +1,115 @@
+"""The scribe alone: what it takes from what it hears, and what time it writes."""
+
+from __future__ import annotations
+
+import pytest
+
+from rectbot.failover.config import FailoverConfig
+from rectbot.failover.messages import Campaign, Granted, Refused, Renew, Renewed, Reply, Request
+from rectbot.failover.record import Draft, Seen
+from rectbot.failover.rules import initialise
+from rectbot.failover.scribe import Scribe
+from rectbot.failover.view import View
+
+TTL_MS = 9_000
+CONFIG = FailoverConfig(site="a", priority=("a", "b"), lock_ttl_ms=TTL_MS, owner="a:1").validate()
+
+
+class Register:
+    """One that answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.version = 0
+        record = initialise(FailoverConfig(site="", owner="o"), None, View(0, 0, 0, 0, {}), "m")
+        self.seen = Seen("0", "m", record)
+
+    def swap(self, draft: Draft) -> Seen:
+        if draft.seen.token == self.seen.token:
+            self.version += 1
+            self.seen = Seen(str(self.version), "m", draft.record)
+        return self.seen
+
+
+def ask(scribe: Scribe, register: Register, request: Request, asked: int, answered: int) -> Reply:
+    """A request, each of whose answers comes at `answered`. Fails when it takes more than a read and a swap."""
+    for _ in range(3):
+        made = scribe.propose(request, asked, 0)
+        if made is None:
+            scribe.has_read(register.seen, scribe.mark, answered)
+        elif not isinstance(made, Draft):
+            return made
+        elif (reply := scribe.settle(made, register.swap(made), answered)) is not None:
+            return reply
+    raise AssertionError("one swap was not enough")
+
+
+@pytest.fixture
+def register() -> Register:
+    return Register()
+
+
+@pytest.fixture
+def leader(register: Register) -> Scribe:
+    scribe = Scribe(CONFIG)
+    assert isinstance(ask(scribe, register, Campaign(True, 0), 1_000, 1_000), Granted)
+    return scribe
+
+
+def test_what_is_announced_late_or_twice_changes_nothing(register: Register, leader: Scribe) -> None:
+    """Our own swaps are announced to us, too; a renewal is one swap all the same, and the watch goes on."""
+    told = [register.seen]
+    for turn in range(1, 5):
+        now = 1_000 + 1_000 * turn
+        assert isinstance(ask(leader, register, Renew(1), now, now), Renewed)
+        told.append(register.seen)
+        for seen in (*told, *reversed(told)):
+            assert not leader.overhear(seen, now + 10)
+        assert leader.known == register.seen
+        made = leader.propose(Renew(1), now + 20, 0)
+        assert isinstance(made, Draft)
+        assert made.seen == register.seen
+
+
+def test_an_announcement_without_a_record_makes_the_next_thing_a_read(register: Register, leader: Scribe) -> None:
+    assert leader.overhear(None, 2_000)
+    assert leader.propose(Renew(1), 2_000, 0) is None
+
+
+def test_the_record_s_time_never_runs_ahead_of_a_clock_however_late_answers_come(register: Register) -> None:
+    """What is written is the time at which it was worked out, before it was sent."""
+    leader = Scribe(CONFIG)
+    ask(leader, register, Campaign(True, 0), 1_000, 1_000)
+    assert register.seen.record is not None
+    first = register.seen.record.t
+    for turn in range(1, 20):
+        asked = 1_000 + 3_000 * turn
+        ask(leader, register, Renew(1), asked, asked + 2_000)
+        assert register.seen.record is not None
+        assert register.seen.record.t - first == asked - 1_000
+
+
+def test_a_standby_counts_from_when_it_first_saw_a_renewal(register: Register, leader: Scribe) -> None:
+    """However often it reads the same one; by its own clock, which began elsewhere."""
+    standby = Scribe(FailoverConfig(site="b", priority=("a", "b"), lock_ttl_ms=TTL_MS, owner="b:1").validate())
+    for after in range(0, TTL_MS, 1_000):
+        standby.failed()
+        refused = ask(standby, register, Campaign(True, 0), 500_000 + after, 500_000 + after)
+        assert isinstance(refused, Refused)
+        assert refused.why == "held"
+        assert refused.wait_ms == TTL_MS - after
+    standby.failed()
+    end = 500_000 + TTL_MS
+    assert isinstance(ask(standby, register, Campaign(True, 0), end, end), Granted)
+
+
+def test_a_grant_whose_answer_was_lost_is_found_and_counts_from_when_it_was_worked_out(register: Register) -> None:
+    scribe = Scribe(CONFIG)
+    scribe.has_read(register.seen, 0, 1_000)
+    made = scribe.propose(Campaign(True, 0), 1_000, 0)
+    assert isinstance(made, Draft)
+    register.swap(made)
+    scribe.failed()
+    found = ask(scribe, register, Campaign(True, 0), 4_000, 4_000)
+    assert isinstance(found, Granted)
+    assert (found.epoch, found.sent_at) == (1, 1_000)
+    assert register.version == 1, "nothing had to be written"
