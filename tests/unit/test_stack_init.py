@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import shutil
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,36 @@ def test_certificate_check_names_what_is_wrong(layout: Layout, tmp_path: Path) -
     layout.certificate.mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
         certificate.check(layout.certificate, layout.private_key)
+
+
+BY_HAND = "req -x509 -newkey rsa:2048 -keyout tls.key -out tls.crt -days 365 -nodes -subj /CN=localhost"
+
+
+@pytest.mark.parametrize(
+    "more", ["", "-addext subjectAltName=DNS:oci.example.org", "-addext subjectAltName=IP:10.0.0.1"]
+)
+def test_a_certificate_that_was_made_by_hand_is_taken(layout: Layout, more: str) -> None:
+    layout.certificate.parent.mkdir(parents=True)
+    command = ["openssl", *BY_HAND.split(), *more.split()]
+    subprocess.run(command, cwd=layout.certificate.parent, capture_output=True, check=True)
+    before = layout.certificate.read_bytes(), layout.private_key.read_bytes()
+    list(init(layout))
+    told = "\n".join(init(layout, hosts=["more.example.org"]))
+    assert "was made by hand and stays, but does not name more.example.org" in told
+    assert (layout.certificate.read_bytes(), layout.private_key.read_bytes()) == before
+    assert (layout.container_secrets / "tls.crt").read_bytes() == before[0]
+    list(init(layout, rotate="tls", hosts=["more.example.org"]))
+    assert "more.example.org" in certificate.hosts_of(layout.certificate)
+
+
+def test_half_of_a_pair_is_not_replaced(layout: Layout) -> None:
+    list(init(layout))
+    for missing, there in ((layout.certificate, layout.private_key), (layout.private_key, layout.certificate)):
+        kept = missing.read_bytes()
+        missing.unlink()
+        with pytest.raises(ConfigError, match=rf"{there.name} is there and {missing.name} is not"):
+            list(init(layout))
+        missing.write_bytes(kept)
 
 
 def test_the_certificate_lasts_a_year_and_may_not_sign_others(layout: Layout) -> None:

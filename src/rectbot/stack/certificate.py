@@ -75,9 +75,23 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 def hosts_of(path: Path) -> list[str]:
-    """The names and addresses an existing certificate stands for."""
-    extension = _load(path).extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    """The names and addresses an existing certificate stands for; one made by hand may have a common name only.
+
+    Raises ConfigError when it is broken.
+    """
+    certificate = _load(path)
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return [str(name.value) for name in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    except ValueError:
+        raise ConfigError(f"{path}: is not a certificate that can be read; {_MEND}") from None
     return [str(name.value) for name in extension.value]
+
+
+def is_ours(path: Path) -> bool:
+    """Whether `make` has made it: it stands for this machine's own names. Raises ConfigError when it is broken."""
+    return set(DEFAULT_HOSTS) <= set(hosts_of(path))
 
 
 def check(certificate_path: Path, key_path: Path, now: dt.datetime | None = None) -> None:

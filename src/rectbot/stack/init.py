@@ -139,10 +139,14 @@ def _assign(text: str, name: str, value: str) -> str:
 
 
 def _tls(layout: Layout, hosts: Sequence[str], rotate: bool) -> Iterator[str]:
-    there = layout.certificate.exists() and layout.private_key.exists()
+    there = _has_certificate(layout, rotate)
     if there and not rotate:
         missing = sorted(set(hosts) - set(certificate.hosts_of(layout.certificate))) if hosts else []
         if not missing:
+            return
+        if not certificate.is_ours(layout.certificate):
+            mend = "put one there that does, or add --rotate tls"
+            yield f"{layout.certificate} was made by hand and stays, but does not name {', '.join(missing)}: {mend}"
             return
         rotate = True
         yield f"the certificate does not name {', '.join(missing)} yet: it is made anew"
@@ -152,6 +156,16 @@ def _tls(layout: Layout, hosts: Sequence[str], rotate: bool) -> Iterator[str]:
     write_private(layout.certificate, pem)
     names = ", ".join(certificate.hosts_of(layout.certificate))
     yield f"{'replaced' if there else 'wrote'} {layout.certificate} and its key (for {names})"
+
+
+def _has_certificate(layout: Layout, rotate: bool) -> bool:
+    """Whether there is a certificate with its key. Raises ConfigError for one of the two, unless it is replaced."""
+    found = sorted((layout.certificate, layout.private_key), key=lambda path: not path.exists())
+    whole = found[1].exists()
+    if found[0].exists() and not whole and not rotate:
+        mend = "put it there, or run 'rectbot init --rotate tls'"
+        raise ConfigError(f"{found[0]} is there and {found[1].name} is not: {mend}")
+    return whole
 
 
 def _known_hosts(layout: Layout) -> list[str]:
