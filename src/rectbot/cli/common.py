@@ -48,6 +48,7 @@ class Group(click.Group):
 
 # Modules that only an extra brings, by the extra that is enough where no command's own is named.
 _EXTRA_OF_MODULE = {
+    "apprise": "rectbot[alerts]",
     "discord": "rectbot[bot]",
     "obstore": "rectbot[s3]",
     "grafana_foundation_sdk": "grafana-foundation-sdk==1769699379!11.6.*",  # for building the dashboards only
