@@ -7,11 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from lease_sites import OnRedis, Server
 from rectbot.failover.stores.memory import MemoryServer
 from rectbot.settings import KNOWN
 from servers import RedisServer, redis_server
+
+# How long an example takes is the machine's affair.
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 # A shell's background job ignores Ctrl-C, and so would every program under test.
 signal.signal(signal.SIGINT, signal.default_int_handler)

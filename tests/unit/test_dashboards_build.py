@@ -162,6 +162,7 @@ def test_an_alert_that_a_panel_names_has_its_limit_drawn_there(dashboard: Json, 
         for path in RULES.glob("*.yml")
         for group in yaml.safe_load(path.read_text())["groups"]
         for rule in group["rules"]
+        if "alert" in rule
     ]
     steps = [step["value"] for each in found(panel, "steps") for step in each]
     for alert in alerts:
