@@ -19,6 +19,7 @@ RULES = {
     for file in FILES
     for group in yaml.safe_load(file.read_text())["groups"]
     for rule in group["rules"]
+    if "alert" in rule
 }
 TESTS = [
     test for file in sorted((ALERTS / "tests").glob("*.yml")) for test in yaml.safe_load(file.read_text())["tests"]
