@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
+import re
 import sqlite3
+import subprocess
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +127,34 @@ def test_a_database_that_is_away_is_caught_up_with(home: Home, redis: RedisServe
     postgres.start()
     home.run("hub", "record")
     assert _whys(home) == [f"a {n}" for n in range(20)] + [f"b {n}" for n in range(20)]
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=False)
+    if made.returncode != 0:
+        pytest.skip("this container may not mount a file system")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+def test_a_disk_that_is_full_is_named_and_caught_up_with(home: Home, redis: RedisServer, small_disk: Path) -> None:
+    home.settings["HISTORY_DATABASE_URL"] = f"sqlite:///{small_disk}/history.db"
+    _orders(redis, 20, "a")
+    home.run("hub", "record")
+    ballast = small_disk / "ballast"
+    with ballast.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(b"x" * 1024)
+    _orders(redis, 200, "b" * 300)
+    assert re.search("disk is full|the disk refuses|No space left", home.run("hub", "record", code=1))
+    ballast.unlink()
+    home.run("hub", "record")
+    whys = _whys(home)
+    assert len(whys) == len(set(whys)) == 220
 
 
 def test_a_store_that_is_away_does_not_keep_alerts_out(home: Home, redis: RedisServer) -> None:

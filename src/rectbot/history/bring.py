@@ -19,7 +19,6 @@ from rectbot.failover.events import Event
 from rectbot.failover.store import LeaseStore
 from rectbot.failover.wiring import open_observer
 from rectbot.history import places, record
-from rectbot.history.commands import now_ms, post
 from rectbot.history.database import opened, writing
 from rectbot.history.period import month_before, month_span
 from rectbot.history.report import report
@@ -55,7 +54,7 @@ def bring_in(settings: Settings) -> None:
                     record.add_alerts(connection, notices)
         if settings.report_monthly:
             try:
-                post_month(engine, settings, now_ms())
+                post_month(engine, settings, time.time_ns() // 1_000_000)
             except RectbotError as error:
                 failed.append(error)
     if failed:
@@ -105,6 +104,8 @@ def post_month(engine: Engine, settings: Settings, now: int) -> None:
     if posted >= month:
         return
     if found.availability is not None:
+        from rectbot.history.commands import post  # noqa: PLC0415 - once a month
+
         post(settings, found)
     with writing(engine) as connection:
         record.remember(connection, _POSTED, month)

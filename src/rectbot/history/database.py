@@ -159,6 +159,7 @@ def _shown(url: URL) -> str:
 _MENDS = (  # what the drivers say; SQLite's messages are in its result codes' documentation
     (r"database is locked", "another program has locked it for more than 10 s: end that"),
     (r"disk is full|No space left", "the disk is full: make room"),
+    (r"disk I/O error", "the disk refuses: is it full, or broken?"),
     (r"readonly|read-only", "it cannot be written: check its owner and permissions"),
     (r"unable to open", "it cannot be opened: check the path and its permissions"),
     (r"malformed|not a database|disk image", "the file is damaged: restore it (rectbot restore), or move it away"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from html import escape
 
 from rectbot.failover.events import iso
@@ -103,5 +104,6 @@ def _date(ms: int) -> str:
     return iso(ms)[:10]
 
 
+@lru_cache(maxsize=1024)
 def _text(text: str) -> str:
     return escape(one_line(text))

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, func, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from rectbot.history import schema
 from rectbot.history.lines import moment, storable, storable_event
@@ -51,7 +51,8 @@ def _count(connection: Connection) -> int:
 
 
 def _new_only(connection: Connection, table: Table) -> Any:
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    # A report needs neither of the two, and they cost a tenth of its time.
+    dialect = import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     return dialect.insert(table).on_conflict_do_nothing(index_elements=["digest"])
 
 

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from rectbot.alerts.text import plain
 from rectbot.failover.events import iso
@@ -75,7 +76,7 @@ def as_text(report: Report) -> Iterator[str]:
         yield f"alert     {one_line(name)}: {count}"
     yield f"days      {''.join(_bar(day.availability) for day in report.days)}  (UTC; each from 99 % to 100 %)"
     for outage in report.outages[:_MOST]:
-        yield f"{local(outage.span.start, True)}  {length(outage.seconds * 1000):>10}  {one_line(outage.cause)}"
+        yield f"{local(outage.span.start, True)}  {length(outage.seconds * 1000):>10}  {_line(outage.cause)}"
     if len(report.outages) > _MOST:
         yield f"... and {len(report.outages) - _MOST} more; --format csv has them all"
 
@@ -90,7 +91,13 @@ def _bar(share: float | None) -> str:
 
 def as_json(report: Report) -> str:
     """One object; its times are in UTC."""
-    return json.dumps(cleaned(report.as_dict()), indent=2, ensure_ascii=True)
+    found = report.as_dict()
+    for outage in found["outages"]:
+        outage["cause"] = _line(outage["cause"])
+    for name in ("by_site", "alerts"):
+        found[name] = cleaned(found[name])
+    # A line for each figure: what indents everything is slow for a year of outages.
+    return "{\n" + ",\n".join(f"  {json.dumps(name)}: {json.dumps(value)}" for name, value in found.items()) + "\n}"
 
 
 def as_csv(report: Report) -> str:
@@ -103,9 +110,14 @@ def as_csv(report: Report) -> str:
     return out.getvalue().rstrip("\n")
 
 
+@lru_cache(maxsize=1024)  # most outages have one of a few causes
+def _line(text: str) -> str:
+    return one_line(text)
+
+
 def _cell(text: str) -> str:
     """A text that a spreadsheet takes for no formula."""
-    shown = one_line(text)
+    shown = _line(text)
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown
 
 

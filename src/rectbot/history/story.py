@@ -16,7 +16,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import pairwise
 from typing import NamedTuple
@@ -44,8 +44,7 @@ class Told(NamedTuple):
     last_renewal: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Leadership:
+class Leadership(NamedTuple):
     """One lease from its grant to its end; `ended` and `end_kind` are None and "" while it goes on."""
 
     site: str
@@ -109,7 +108,7 @@ def leaderships(events: Sequence[Told]) -> list[Leadership]:
             if event.kind in kinds and who not in known:
                 known[who] = Leadership(*who, began=event.time)
     for who, ready in _first_ready(events).items():
-        known[who] = replace(known[who], ready=max(ready, known[who].began))
+        known[who] = known[who]._replace(ready=max(ready, known[who].began))
     found = sorted(known.values(), key=lambda lease: (lease.began, lease.epoch))
     ends = _ends(events, found)
     found = [_ended(lease, ends.get((lease.site, lease.owner, lease.epoch))) for lease in found]
@@ -157,7 +156,7 @@ def _end_of(event: Told) -> int:
 def _ended(lease: Leadership, end: Told | None) -> Leadership:
     if end is None:
         return lease
-    return replace(lease, ended=max(lease.began, _end_of(end)), end_kind=end.kind, end_why=end.why)
+    return lease._replace(ended=max(lease.began, _end_of(end)), end_kind=end.kind, end_why=end.why)
 
 
 def _one_after_another(found: list[Leadership], events: Sequence[Told]) -> list[Leadership]:
@@ -176,7 +175,7 @@ def _one_after_another(found: list[Leadership], events: Sequence[Told]) -> list[
                 end, kind = following, FOLLOWED
         if end is not None and following is not None:
             end = min(end, following)
-        done.append(replace(lease, ended=end, end_kind=kind, end_why=why))
+        done.append(lease._replace(ended=end, end_kind=kind, end_why=why))
     return done
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
@@ -93,6 +94,8 @@ class Recorder:
                 await process.wait()
         if process.returncode == 0:
             return None
+        if process.returncode == -signal.SIGKILL:
+            return "the recorder was killed: where memory is short, the kernel does that (37 MB must be free)"
         lines = errors.decode(errors="replace").strip().splitlines()
         return one_line(lines[-1].removeprefix("rectbot: ")) if lines else f"exit code {process.returncode}"
 
