@@ -9,7 +9,7 @@ import urllib.request
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import psutil
 import pytest
@@ -180,10 +180,137 @@ def test_the_log_tail_moves(stack: Stack, visitor: Visitor) -> None:
     expect(page.locator(".line dl").first).to_contain_text("console-test", timeout=PATIENCE_MS)
 
 
+def test_a_search_stands_in_its_address_and_in_the_browsers_history(stack: Stack, visitor: Visitor) -> None:
+    page, console = visitor.page, stack.url("console")
+    for text in ("it took (5 ms)", "it took [6 ms]", '{"msg": "in JSON", "level": "error", "took": 7}'):
+        _log(stack, text, job="search-test")
+    page.goto(f"{console}/logs?job=search-test&text=TOOK+(&from=now-1h&to=now")
+    expect(page.locator(".line .text")).to_have_text(["it took (5 ms)"], timeout=PATIENCE_MS)
+    page.get_by_label("Text").fill("json")
+    expect(page.locator(".line .text")).to_have_text(["in JSON"], timeout=PATIENCE_MS)
+    page.wait_for_url(re.compile(r"job=search-test&text=json&from=now-1h&to=now"))
+    page.reload()
+    expect(page.get_by_label("Text")).to_have_value("json", timeout=PATIENCE_MS)
+    expect(page.locator(".line .text")).to_have_text(["in JSON"], timeout=PATIENCE_MS)
+    page.go_back()
+    expect(page.get_by_label("Text")).to_have_value("TOOK (", timeout=PATIENCE_MS)
+    expect(page.locator(".line .text")).to_have_text(["it took (5 ms)"], timeout=PATIENCE_MS)
+    page.locator(".line summary").first.click()
+    page.get_by_role("link", name="What was logged around it").click()
+    expect(page.locator(".line")).to_have_count(3, timeout=PATIENCE_MS)
+    expect(page.locator(".line.marked .text")).to_have_text("it took (5 ms)", timeout=PATIENCE_MS)
+
+
+def test_a_query_that_computes_is_drawn_and_not_overwritten(stack: Stack, visitor: Visitor) -> None:
+    page, query = visitor.page, 'sum(count_over_time({job="compute-test"} [1m]))'
+    _log(stack, "one", job="compute-test")
+    page.goto(stack.url("console") + f"/logs?query={quote(query)}&from=now-15m&to=now")
+    expect(page.get_by_text("This query computes numbers")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("canvas").first).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.get_by_label("Query (LogQL)")).to_have_value(query, timeout=PATIENCE_MS)
+    expect(page.get_by_label("Text")).to_be_disabled(timeout=PATIENCE_MS)
+    page.get_by_role("button", name="Back to filters").click()
+    expect(page.get_by_label("Text")).to_be_enabled(timeout=PATIENCE_MS)
+    expect(page.locator(".line").first).to_be_visible(timeout=PATIENCE_MS)
+
+
+def test_times_of_every_kind_go_into_the_address_and_back(stack: Stack, visitor: Visitor) -> None:
+    page, console = visitor.page, stack.url("console")
+    page.goto(f"{console}/d/rectbot-failover?from=now%2Fd&to=now%2Fd&refresh=2m")
+    expect(page.get_by_role("button", name="now/d - now/d")).to_be_visible(timeout=PATIENCE_MS)
+    shown = page.locator(".time-picker [aria-haspopup]")
+    shown.click()
+    page.locator(".quick").get_by_role("button", name="Last 1h", exact=True).click()
+    page.wait_for_url(re.compile(r"from=now-1h&to=now&refresh=2m"))
+    expect(page.locator(".quick")).to_be_hidden(timeout=PATIENCE_MS)
+    shown.click()
+    page.get_by_label("From").fill("2026-01-02 03:04")
+    page.get_by_label("To", exact=True).fill("2026-01-02 05:04:05")
+    page.get_by_role("button", name="Apply").click()
+    zone = page.evaluate("new Date('2026-01-02T03:04').getTime()")
+    page.wait_for_url(re.compile(rf"from={zone}&to={zone + 7_205_000}&refresh=2m"))
+    page.go_back()
+    expect(shown).to_have_text("Last 1h", timeout=PATIENCE_MS)
+    page.go_back()
+    expect(shown).to_have_text("now/d - now/d", timeout=PATIENCE_MS)
+    for bad in ("refresh=bogus", "refresh=1500ms", "from=nowhere&to=9", "from=9&to=1", "from=now-1h&to=now-2h"):
+        page.goto(f"{console}/d/rectbot-failover?{bad}")
+        expect(shown).to_have_text("Last 6h", timeout=PATIENCE_MS)
+
+
+def test_dragging_over_a_chart_zooms_and_the_menu_keeps_the_time(stack: Stack, visitor: Visitor) -> None:
+    page = visitor.page
+    page.goto(stack.url("console") + "/d/rectbot-failover?from=now-1h&to=now")
+    chart = page.locator("[data-panel]", has=page.get_by_role("heading", name="Heartbeats", exact=True)).locator(
+        "canvas"
+    )
+    expect(chart).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator(".panel.waiting")).to_have_count(0, timeout=PATIENCE_MS)
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 3
+    page.mouse.move(box["x"] + box["width"] * 0.5, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.75, middle, steps=4)
+    page.mouse.up()
+    page.wait_for_url(re.compile(r"from=\d{13}&to=\d{13}"))
+    start, end = (int(text) for text in re.findall(r"(?:from|to)=(\d{13})", page.url))
+    assert 10 * 60_000 < end - start < 20 * 60_000, "a quarter of an hour's chart"
+    logs = page.get_by_role("navigation").get_by_role("link", name="Log search")
+    expect(logs).to_have_attribute("href", f"/logs?from={start}&to={end}", timeout=PATIENCE_MS)
+
+
+def test_own_dashboards_are_shown_and_a_broken_one_is_named(stack: Stack, visitor: Visitor) -> None:
+    folder = stack.home / "docker/monitoring/grafana/dashboards"
+    panel = {
+        "id": 1,
+        "type": "stat",
+        "title": "Own $site",
+        "gridPos": {"x": 0, "y": 1, "w": 6, "h": 4},
+        "repeat": "site",
+    }
+    panel["targets"] = [{"refId": "A", "expr": 'rectbot_failover_site_priority{site="$site"}', "instant": True}]
+    bars = {**panel, "id": 2, "type": "bargauge", "title": "Bars", "repeat": "", "transformations": [{"id": "odd"}]}
+    bars["fieldConfig"] = {"defaults": {"thresholds": {"mode": "percentage", "steps": [{"color": "green"}]}}}
+    bars["targets"] = [{"refId": "A", "expr": "rectbot_failover_site_priority", "legendFormat": "{{site}}"}]
+    broken = {
+        "id": 3,
+        "type": "table",
+        "title": "Odd",
+        "targets": panel["targets"],
+        "transformations": [{"id": "limit", "options": 3}],
+    }
+    query = {"name": "site", "type": "query", "multi": True, "includeAll": True, "datasource": {"type": "prometheus"}}
+    query["query"] = "label_values(rectbot_failover_site_priority, site)"
+    rows = [{"type": "row", "title": "Folded", "collapsed": True, "gridPos": {"y": 9}, "panels": [broken, bars]}]
+    own = {"uid": "own", "title": "Own", "panels": [panel, *rows], "templating": {"list": [query]}}
+    try:
+        (folder / "own.json").write_text(json.dumps(own))
+        (folder / "cut.json").write_text("{")
+        page = visitor.page
+        until(lambda: "Own" in _html(stack, "/d/rectbot-overview"), 15, "the folder is read again")
+        page.goto(stack.url("console") + "/d/own")
+        expect(page.get_by_role("heading", name="Own xserver")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.get_by_role("heading", name="Own oci")).to_be_visible(timeout=PATIENCE_MS)
+        expect(page.locator(".stat")).to_have_count(2, timeout=PATIENCE_MS)
+        expect(page.get_by_text("cut.json is not shown")).to_be_visible(timeout=PATIENCE_MS)
+        page.get_by_role("button", name="Folded").click()
+        expect(page.locator(".bar-row")).to_have_count(2, timeout=PATIENCE_MS)
+        expect(page.locator(".note.problem")).to_contain_text("cannot be drawn", timeout=PATIENCE_MS)
+        page.locator(".lacking summary").click()
+        expect(page.locator(".lacking .explanation")).to_contain_text("transformation odd", timeout=PATIENCE_MS)
+    finally:
+        (folder / "own.json").unlink()
+        (folder / "cut.json").unlink()
+
+
 def test_a_query_that_is_wrong_is_explained(stack: Stack, visitor: Visitor) -> None:
     page = visitor.page
     page.goto(stack.url("console") + "/logs?query=%7Bjob%3D")
-    expect(page.locator(".problem")).to_contain_text("The log store does not answer this", timeout=PATIENCE_MS)
+    expect(page.locator(".problem:not(:empty)")).to_contain_text(
+        "The log store does not answer this", timeout=PATIENCE_MS
+    )
 
 
 def test_an_alert_is_shown_and_silenced(stack: Stack, visitor: Visitor) -> None:
@@ -225,8 +352,13 @@ def test_the_toolkit_leaves_no_files(stack: Stack, visitor: Visitor) -> None:
     assert list(stack.home.rglob(".nicegui")) == []
 
 
-def _log(stack: Stack, text: str) -> None:
-    streams = [{"stream": {"job": "console-test"}, "values": [[str(time.time_ns()), text]]}]
+def _html(stack: Stack, path: str) -> str:
+    with urllib.request.urlopen(stack.url("console") + path) as answer:
+        return str(answer.read().decode())
+
+
+def _log(stack: Stack, text: str, job: str = "console-test") -> None:
+    streams = [{"stream": {"job": job}, "values": [[str(time.time_ns()), text]]}]
     _post(stack.url("loki") + "/loki/api/v1/push", {"streams": streams})
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectbot.console.panels.colours import COLOURS, colour, continuous
@@ -205,6 +205,7 @@ def test_transformations_of_series() -> None:
     assert [each.ref for each in kept] == ["B"]
 
 
+@settings(deadline=None)
 @given(
     st.sampled_from(sorted(TRANSFORMATIONS)),
     st.lists(st.lists(st.one_of(st.none(), st.floats(-1e6, 1e6)), max_size=4), max_size=3),
@@ -251,6 +252,7 @@ def test_calculations(calculation: str, value: float | None) -> None:
     assert title(calculation) != calculation or calculation == "allValues"
 
 
+@settings(deadline=None)
 @given(st.sampled_from(sorted(CALCULATIONS)), st.lists(st.one_of(st.none(), st.floats(allow_nan=False))))
 def test_no_calculation_breaks(calculation: str, values: list[float | None]) -> None:
     reduced(calculation, list(values))
@@ -344,6 +346,7 @@ def test_colours(name: str | None, css: str) -> None:
     assert colour(name) == css
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False))
 def test_a_continuous_colour_is_one_everywhere(share: float) -> None:
     assert colour(continuous("GrYlRd", share)).startswith("#")

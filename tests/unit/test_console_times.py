@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rectbot.console.board import refresh_of
@@ -70,6 +70,7 @@ def test_a_day_is_a_day_of_the_calendar_also_where_the_clock_is_changed() -> Non
     assert round(end - start) == 23 * 3600
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40), st.text(max_size=40))
 def test_whatever_stands_in_an_address_is_a_time_or_the_default(start: str, end: str) -> None:
     found = asked({"from": start, "to": end}, last("6h"), NOW, TOKYO)
@@ -77,6 +78,7 @@ def test_whatever_stands_in_an_address_is_a_time_or_the_default(start: str, end:
     assert first < final
 
 
+@settings(deadline=None)
 @given(st.from_regex(r"now([+-][0-9]{0,9}[yMwdhmsQ]|/[yMwdhms]){0,4}", fullmatch=True))
 def test_arithmetic_never_breaks(text: str) -> None:
     moment(text, NOW, TOKYO, up=True)

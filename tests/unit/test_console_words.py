@@ -11,7 +11,7 @@ from typing import get_args
 import pytest
 
 from rectbot.console.acts import Act, consequence
-from rectbot.console.log_page import LEVELS
+from rectbot.console.log_query import LEVELS
 from rectbot.console.translate import replaced, translated
 from rectbot.console.words import LANGUAGES, Words, choose
 from rectbot.dashboards.model import load

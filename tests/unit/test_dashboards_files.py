@@ -185,7 +185,7 @@ JSON = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60, deadline=None)
 @given(st.lists(JSON, max_size=4))
 def test_whatever_stands_in_a_dashboard_is_laid_out(panels: list[Any]) -> None:
     found = migrated({"panels": panels})

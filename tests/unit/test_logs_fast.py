@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -16,9 +18,12 @@ from rectbot.logs.engine.context import Context
 from rectbot.logs.engine.logs import select
 from rectbot.logs.engine.metrics import Evaluator
 from rectbot.logs.engine.ranges import RangeQuery
+from rectbot.logs.engine.scan import split_stages
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import QueryError
 from rectbot.logs.logql.parse import parse
+from rectbot.logs.logql.regex import compile_
+from rectbot.logs.pipeline.lines import line_filter, matching_lines
 from rectbot.logs.server.ingest import Ingest
 from rectbot.logs.store.store import Store
 
@@ -138,3 +143,38 @@ def test_filters_of_blocks_are_those_of_their_lines(runs: Runs, lines: list[str]
 
 def _all_lines(_: Any, found: Any) -> Any:
     return found.indexes
+
+
+_LETTERS = st.text(st.sampled_from("akSsK\u017f\u212a(.|\\ -é"), max_size=6)
+
+
+@settings(deadline=None)
+@given(st.lists(_LETTERS, max_size=8), _LETTERS)
+@example(["took (5 ms)", "TOOK (", "tooK (", "\u212a"], "took (")
+def test_text_in_any_case_is_found_where_its_expression_finds_it(lines: list[str], text: str) -> None:
+    pattern = f"(?i){re.escape(text)}".replace("\\ ", " ")
+    wanted = line_filter(ast.LineFilter("|~", (("", pattern),)))
+    encoded = [line.encode() for line in lines]
+    starts = [0, *accumulate(len(line) + 1 for line in encoded)]
+    block = b"".join(line + b"\n" for line in encoded)
+    search = compile_(pattern).search
+    assert matching_lines(block, starts, wanted) == [at for at, line in enumerate(encoded) if search(line) is not None]
+
+
+@pytest.mark.parametrize(
+    ("query", "everything"),
+    [
+        ('{a="b"} |= ""', True),
+        ('{a="b"} |~ `(?i)`', True),
+        ('{a="b"} |~ ".*"', True),
+        ('{a="b"} |~ ".+"', False),
+        ('{a="b"} != ""', False),
+        ('{a="b"} !~ ".*"', False),
+        ('{a="b"} |= "x"', False),
+    ],
+)
+def test_a_filter_that_keeps_every_line_is_none(query: str, everything: bool) -> None:
+    tree = parse(query)
+    assert isinstance(tree, ast.Logs)
+    filters, rest = split_stages(tree.stages)
+    assert (not filters, not rest) == (everything, True)

@@ -42,4 +42,5 @@ def add(desk: Desk, auth: Auth) -> None:
     async def logs(request: Request) -> None:
         visit = Visit.of(desk, auth, request)
         with frame(visit, visit.words("nav.logs"), "/logs"):
-            LogPage(visit, request.query_params).build()
+            query = request.query_params
+            LogPage(visit, {name: query.getlist(name) for name in query}).build()

@@ -7,16 +7,17 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 
 from rectbot.errors import RectbotError
 from rectbot.logs.client.query import Entry
 from rectbot.logs.client.tail import follow
 from rectbot.logs.client.target import Target
 
-GATHER_SECONDS = 0.25  # lines that come within this reach the pages together
-BURST = 500  # lines at once; of more the newest are shown
+GATHER_SECONDS = 0.4  # lines that come within this reach the pages together
+BURST = 500  # lines at once; of more the newest are shown, and the others counted
 RETRY_SECONDS = 3.0
-Lines = Callable[[list[Entry]], None]
+Lines = Callable[[list[Entry], int], None]  # and how many were left out before them
 Trouble = Callable[[str], None]
 
 
@@ -24,6 +25,7 @@ Trouble = Callable[[str], None]
 class _Tail:
     readers: list[tuple[Lines, Trouble]] = field(default_factory=list)
     waiting: list[Entry] = field(default_factory=list)
+    left_out: int = 0
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
@@ -37,7 +39,7 @@ class Tails:
     def follow(self, query: str, lines: Lines, trouble: Trouble) -> Callable[[], None]:
         """Calls `lines` with what comes from now on, until the returned function is called.
 
-        `trouble` is told, in one line, why nothing comes; and with "" that it is mended.
+        `trouble` is told, in one line, why nothing comes or something is missing; and with "" that it is mended.
         """
         tail = self._tails.get(query)
         if tail is None:
@@ -66,19 +68,15 @@ class Tails:
 
     async def _read(self, query: str, tail: _Tail) -> None:
         start = time.time_ns()
-
-        def say(text: str) -> None:
-            for _, trouble in tuple(tail.readers):
-                trouble(text)
-
         while True:
             try:
-                async for entry in follow(self._target, query, start, say, lambda: say("")):
+                async for entry in follow(self._target, query, start, partial(_tell, tail), partial(_tell, tail, "")):
                     start = entry.time + 1
                     tail.waiting.append(entry)
+                    tail.left_out += max(0, len(tail.waiting) - BURST)
                     del tail.waiting[:-BURST]
             except RectbotError as error:
-                say(str(error))
+                _tell(tail, str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
 
@@ -87,5 +85,11 @@ async def _hand_on(tail: _Tail) -> None:
         await asyncio.sleep(GATHER_SECONDS)
         if tail.waiting:
             found, tail.waiting = tail.waiting, []
+            left_out, tail.left_out = tail.left_out, 0
             for lines, _ in tuple(tail.readers):
-                lines(found)
+                lines(found, left_out)
+
+
+def _tell(tail: _Tail, reason: str) -> None:
+    for _, trouble in tuple(tail.readers):
+        trouble(reason)

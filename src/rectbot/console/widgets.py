@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import orjson
 from nicegui.element import Element
 
+from rectbot.console.log_query import stream_selector
 from rectbot.console.words import Words
 from rectbot.failover.events import Event
 from rectbot.logs.client.fields import json_object
@@ -39,21 +41,34 @@ class Lines(Element, component="static/lines.js"):
 
     def __init__(self, lines: Sequence[Line] = (), *, empty: str, label: str, max_lines: int = MAX_LINES) -> None:
         super().__init__()
+        self._props["mark"] = ""
+        self._props["search"] = 0  # the number of what is shown
         self._props["lines"] = packed(lines)
         self._props["empty"] = empty
         self._props["label"] = label
         self._props["max"] = max_lines
 
-    def show(self, lines: Sequence[Line] | orjson.Fragment, empty: str | None = None) -> None:
-        """Shows these and no others."""
+    def show(self, lines: Sequence[Line] | orjson.Fragment, empty: str | None = None, mark: str = "") -> None:
+        """Shows these and no others; the one with the key `mark` is made to stand out."""
+        self._props["mark"] = mark
+        self._props["search"] += 1
         if empty is not None:
             self._props["empty"] = empty
         self._props["lines"] = lines if isinstance(lines, orjson.Fragment) else packed(lines)
         self.update()
 
+    def says(self, empty: str) -> None:
+        """What is said where there is no line."""
+        self._props["empty"] = empty
+        self.update()
+
+    def append(self, lines: Sequence[Line]) -> None:
+        """Adds older ones; only the browser keeps them."""
+        self.run_method("append", lines, self._props["search"])
+
     def add(self, lines: Sequence[Line]) -> None:
         """Adds newer ones; only the browser keeps them."""
-        self.run_method("add", lines)
+        self.run_method("add", lines, self._props["search"])
 
 
 class Ticker(Element, component="static/ticker.js"):
@@ -99,18 +114,31 @@ def moment(seconds: float) -> str:
     return f"\1{seconds:.3f}\1"
 
 
-def log_lines(entries: Iterable[Entry]) -> list[Line]:
-    """Newest first. Of a line in JSON the message is shown, and the rest with the labels, when the line is opened."""
+def log_lines(entries: Iterable[Entry], *, links: bool = False) -> list[Line]:
+    """Newest first. Of a line in JSON the message is shown, and the rest with the labels, when the line is opened.
+
+    With `links` each has an address of its own, and one of what was logged around it.
+    """
     lines = []
     for entry in sorted(entries, key=lambda entry: entry.time, reverse=True):
         level = entry.labels.get("level") or entry.labels.get("detected_level") or ""
         where = entry.labels.get("site") or entry.labels.get("job") or ""
         text, fields = _message(entry.text)
         line = _line(entry.time / 1e6, f"{where} {level}".strip(), text, _TONES.get(level.lower(), ""))
-        line["key"] = f"{entry.time}{where}{entry.text[:80]}"
+        line["key"] = _key(entry)
         line["more"] = [*sorted(entry.labels.items()), *fields]
+        if fields or text != entry.text:
+            line["raw"] = entry.text
+        if links:
+            line |= {"stream": stream_selector(entry.labels)}
         lines.append(line)
     return lines
+
+
+def _key(entry: Entry) -> str:
+    """Tells a line from all others, also in an address."""
+    said = zlib.crc32(f"{sorted(entry.labels.items())}{entry.text}".encode(errors="replace"))
+    return f"{entry.time}-{said:08x}"
 
 
 def _message(text: str) -> tuple[str, list[tuple[str, str]]]:

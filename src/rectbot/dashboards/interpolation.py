@@ -102,7 +102,7 @@ def _each(put: Callable[[str], str], joint: str = ",") -> Callable[[Sequence[str
 
 
 def _alternatives(words: Sequence[str]) -> str:
-    escaped = [_escaped(word) for word in words]
+    escaped = [_escaped(word).replace("`", r"\x60") for word in words]  # which would end a raw string
     return escaped[0] if len(escaped) == 1 else f"({'|'.join(escaped)})"
 
 
@@ -131,4 +131,4 @@ def chosen_pattern(words: Sequence[str]) -> str:
 
 def quoted_inside(text: str) -> str:
     """As it stands between the quotes of a string in PromQL or LogQL."""
-    return text.replace("\\", "\\\\").replace('"', '\\"')
+    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\r", "\\r")

@@ -8,8 +8,8 @@ from rectbot.dashboards.blocks import LEVEL_COLOURS, LOKI, NO_LINES, Query, grap
 from rectbot.dashboards.frame import choice_variable, loki_variable, page, text_variable
 from rectbot.dashboards.limits import Limits
 
-_LINES = '{job=~"$job", site=~"$site", level=~"$level"} |~ `(?i)${search:raw}`'
-_ERRORS = '{job=~"$job", site=~"$site", level=~"error|critical"} |~ `(?i)${search:raw}`'
+_LINES = '{job=~"$job", site=~"$site", level=~"$level"} |~ `(?i)${search:regex}`'
+_ERRORS = '{job=~"$job", site=~"$site", level=~"error|critical"} |~ `(?i)${search:regex}`'
 # Of our own bots' lines, which are JSON, only what they say; other lines as they are.
 _SAID = (
     ' | json msg="msg" | line_format "{{if .msg}}{{.msg}}{{else}}{{__line__}}{{end}}"'
@@ -26,7 +26,7 @@ def build(limits: Limits) -> dashboard.Dashboard:
             loki_variable("job", "Job", "Who logged: 'bot', or what 'rectbot logs ship --job' says."),
             loki_variable("site", "Site", "Where it was logged."),
             choice_variable("level", "Level", "All: also lines without a level.", list(LEVEL_COLOURS)),
-            text_variable("search", "Search", "A regular expression; upper and lower case are the same."),
+            text_variable("search", "Search", "Text that lines hold; upper and lower case are the same."),
         ],
         [
             stat_panel(

@@ -98,15 +98,22 @@ class Asker:
         return found
 
     async def log(
-        self, query: str, start: float, end: float, limit: int, seconds: float = QUANTUM_SECONDS
+        self,
+        query: str,
+        start: float,
+        end: float,
+        limit: int,
+        seconds: float = QUANTUM_SECONDS,
+        *,
+        forward: bool = False,
     ) -> list[Entry]:
-        """The newest lines of a query. Raises RectbotError."""
+        """The newest lines of a query, or the oldest. Raises RectbotError."""
         params = {
             "query": query,
             "start": str(round(start * 1e9)),
             "end": str(round(end * 1e9)),
             "limit": str(limit),
-            "direction": "backward",
+            "direction": "forward" if forward else "backward",
         }
         answer = await self._servers["loki"].get("/loki/api/v1/query_range", params, seconds)
         if answer["data"].get("resultType") != "streams":

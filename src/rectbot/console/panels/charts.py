@@ -114,7 +114,7 @@ def _drawn(line: Line, axes: Sequence[Axis]) -> dict[str, Any]:
         "hidden": line.hidden("tooltip"),
     }
     if line.stack:
-        common |= {"stack": line.stack, "stackStrategy": "all"}
+        common["stack"] = line.stack  # by ECharts' own strategy: by another a gap in one would take all from the chart
     if line.bars:
         return {"type": "bar", "barMaxWidth": 14, "barMinWidth": 1, **common}
     if custom.get("drawStyle") == "points":

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rectbot.logs.engine.context import Context
 from rectbot.logs.logql import ast
 from rectbot.logs.pipeline.labels import stream_test
-from rectbot.logs.pipeline.lines import LineFilter, line_filter, matching_lines
+from rectbot.logs.pipeline.lines import LineFilter, line_filter, matches_everything, matching_lines
 from rectbot.logs.store.chunk import Block, merge
 from rectbot.logs.store.index import ChunkRef, Stream
 from rectbot.logs.store.reader import Reader
@@ -41,7 +41,8 @@ def split_stages(stages: Sequence[ast.Stage]) -> tuple[list[LineFilter], Sequenc
     count = 0
     while count < len(stages) and isinstance(stages[count], ast.LineFilter):
         count += 1
-    return [line_filter(stage) for stage in stages[:count] if isinstance(stage, ast.LineFilter)], stages[count:]
+    leading = [stage for stage in stages[:count] if isinstance(stage, ast.LineFilter)]
+    return [line_filter(stage) for stage in leading if not matches_everything(stage)], stages[count:]
 
 
 def groups(refs: Sequence[ChunkRef]) -> list[Group]:
@@ -146,7 +147,7 @@ def _filtered(block: Block, indexes: Sequence[int], filter_: LineFilter) -> Sequ
     lines = block.lines()
     if len(filter_.alternatives) == 1:
         alternative, positive = filter_.alternatives[0], filter_.positive
-        if alternative.needle is not None:
+        if alternative.needle is not None and not alternative.folded:
             needle = alternative.needle
             if positive:
                 return [index for index in indexes if needle in lines[index]]

@@ -28,6 +28,7 @@ class Alternative:
     test: Callable[[bytes], bool]
     find: Find | None = None
     needle: bytes | None = None  # the text that is looked for, if that is all: what `find` finds needs no test
+    folded: bool = False  # the needle is in lower case, and any case will do
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,28 @@ def regex_alternative(pattern: str) -> Alternative:
         match = scan(block, start)
         return -1 if match is None else int(match.start())
 
-    return Alternative(test, find)
+    needle = _folded_needle(pattern)
+    return Alternative(test, find, needle, folded=needle is not None)
 
 
 def _literal(pattern: str) -> str | None:
     return pattern if pattern and re.fullmatch(r"[^\\.+*?()|\[\]{}^$\n]+", pattern) else None
+
+
+def _folded_needle(pattern: str) -> bytes | None:
+    """The text, in lower case, that a pattern such as `(?i)took \\(` looks for, if that is all and it is ASCII."""
+    if not pattern.startswith("(?i)") or not pattern.isascii() or "\0" in pattern:
+        return None
+    text = re.sub(r"\\([^\w\s])", lambda found: f"\0{ord(found[1]):02x}", pattern[4:])
+    if _literal(text) is None:
+        return None
+    return re.sub(r"\0(..)", lambda found: chr(int(found[1], 16)), text).lower().encode()
+
+
+def matches_everything(tree: ast.LineFilter) -> bool:
+    """Whether a filter keeps every line, as one for an empty text does."""
+    everything = {"|=": ("",), "|~": ("", "(?i)", ".*", "(?i).*")}.get(tree.op, ())
+    return any(function != "ip" and text in everything for function, text in tree.alternatives)
 
 
 def pattern_parts(pattern: str) -> list[str]:
@@ -138,8 +156,9 @@ def matching_lines(block: bytes, starts: Any, filter_: LineFilter) -> list[int] 
     found: set[int] = set()
     for alternative in filter_.alternatives:
         find, test = alternative.find, alternative.test
-        if alternative.needle:
-            found.update(_holding(block, starts, alternative.needle))
+        if alternative.needle and (not alternative.folded or _folds(block, alternative.needle)):
+            text = block.lower() if alternative.folded else block
+            found.update(_holding(text, starts, alternative.needle))
             continue
         if find is None:
             return None
@@ -154,6 +173,11 @@ def matching_lines(block: bytes, starts: Any, filter_: LineFilter) -> list[int] 
     if filter_.positive:
         return sorted(found)
     return [index for index in range(len(starts) - 1) if index not in found]
+
+
+def _folds(block: bytes, needle: bytes) -> bool:
+    """Whether lower case is all there is to it: U+017F and U+212A are an s and a k to RE2."""
+    return block.isascii() or not set(needle) & set(b"ks")
 
 
 def _holding(block: bytes, starts: Any, needle: bytes) -> Iterator[int]:
