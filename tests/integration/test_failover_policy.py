@@ -23,6 +23,7 @@ from rectbot.failover.messages import (
     Renewed,
     Reply,
 )
+from rectbot.history.story import told
 from servers import RedisServer
 
 
@@ -279,6 +280,10 @@ async def test_a_crash_counts_as_a_loss_and_a_clean_end_does_not(site: Sites) ->
         "acquired",
         "renew-failed",
     ]
+    [late] = [told(event) for event in await a.store.events() if event.kind == "renew-failed"]
+    assert late.why.startswith("the store was away; not renewed since ")
+    assert late.last_renewal is not None
+    assert late.last_renewal < late.time - 500, "from then on the bot counts as down"
 
 
 # --- the login budget

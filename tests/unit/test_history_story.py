@@ -28,6 +28,7 @@ NEXT = [_at(100, "acquired", B, 2), _at(103, "ready", B, 2)]
         ([_at(90, "released", A, 1)], (90, "released")),
         ([_at(90, "handed-over", A, 1)], (90, "handed-over")),
         ([_at(90, "renew-failed", A, 1)], (90, "renew-failed")),
+        ([_at(90, "renew-failed", A, 1, "", 30)], (30, "renew-failed")),  # told when the store was back
         ([_at(90, "workload-failed", A, 1)], (90, "workload-failed")),
         ([_at(90, "renew-refused", A, 1)], (90, "renew-refused")),
         ([_at(100, "expired", A, 1, "", 40)], (40, "expired")),
@@ -117,3 +118,5 @@ def test_the_journal_s_expired_says_when_the_lease_was_last_renewed() -> None:
     for why in ("not renewed since yesterday", "", "not renewed since"):
         assert told(event._replace(why=why)).last_renewal is None
     assert told(event._replace(kind="released")).last_renewal is None
+    late = event._replace(kind="renew-failed", why=f"could not renew the lease in time; {event.why}")
+    assert told(late).last_renewal == 1764243000123

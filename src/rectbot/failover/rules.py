@@ -355,7 +355,9 @@ def _release(config: FailoverConfig, record: Record, request: Release, view: Vie
             heir = record.beats.get(request.to)  # it hears of this late, if its answers are late
             its_time = config.reserve_ms + (2 * heir.lag_ms if heir else 0)
             record.reserved, record.reserved_until = request.to, view.t + min(its_time, config.lock_ttl_ms)
-        record.enter(request.ending, _me(config), request.why, lock.epoch)
+        late = request.ending == "renew-failed"  # it is told when the store is back, which may be hours later
+        why = f"{request.why}; not renewed since {iso(lock.wall)}" if late else request.why
+        record.enter(request.ending, _me(config), why, lock.epoch)
         if request.unused or lock.epoch > request.epoch:  # a grant that was never heard of, or too late
             record.owed_until = max(0, record.owed_until - config.login_ms)
         elif request.ending in ("renew-failed", "workload-failed"):

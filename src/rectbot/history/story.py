@@ -3,8 +3,9 @@
 The definitions, which docs/history.md repeats for people:
 
 - A *leadership* begins with `acquired` and ends with an event of its own owner and epoch: released, handed-over,
-  renew-failed, workload-failed, renew-refused. One that `expired` ended at its last renewal, where that is known: from
-  then on nobody knows that the bot was there. It ends at the latest when the next one begins.
+  renew-failed, workload-failed, renew-refused. One that `expired`, or could not be renewed, ended at its last renewal,
+  where that is known: from then on nobody knows that the bot was there; and `renew-failed` is told when the store is
+  back, maybe hours after the logout. It ends at the latest when the next one begins.
 - The bot is *up* from a leadership's first `ready` to its end, and *down* at all other times since the first event.
 - A *switch* is one leadership that follows another, wherever. It is planned when the lead was handed over or released.
 
@@ -28,7 +29,7 @@ PLANNED = ("released", "handed-over")
 FORGOTTEN, FOLLOWED = "forgotten", "followed"  # ends that no event of the leadership's own tells
 _SIGNS = ("ready", "restored")  # of a leadership whose beginning is not known
 _ORDERS = ("switch", "drain")
-_RENEWED = re.compile(r"not renewed since (\S+)")
+_RENEWED = re.compile(r"not renewed since (\S+)$")
 _LOST_ALL = re.compile(r"no memory|what is there is no record")  # as scribe.py says it
 
 
@@ -79,8 +80,8 @@ class Span(NamedTuple):
 
 
 def told(event: Event) -> Told:
-    """An event of the store's journal; an `expired` says in words when the lease was last renewed."""
-    renewed = _RENEWED.match(event.why) if event.kind == "expired" else None
+    """An event of the store's journal; some say in words when the lease was last renewed."""
+    renewed = _RENEWED.search(event.why) if event.kind in ("expired", "renew-failed") else None
     return Told(
         round(event.time * 1000),
         event.kind,
