@@ -21,6 +21,8 @@ from pydantic_core import ErrorDetails
 from rectbot.durations import in_unit
 from rectbot.errors import ConfigError
 from rectbot.hosts import host_alone
+from rectbot.lists import parse_jobs
+from rectbot.lists import parse_logins as parse_logins  # noqa: PLC0414 (users find it here)
 from rectbot.redaction import forget, know
 
 BASE_PORTS = {
@@ -48,6 +50,7 @@ _LENGTHS = {
     "_days": ("d", "a number of days"),
 }
 _BETWEEN_URLS = re.compile(r"[\s,;]+(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")  # a comma may be part of one, too
+PUSH_USER = "prom"  # whom the push proxy knows, where nobody has another name
 _SITE = "up to 64 letters, digits, '-' and '_' make a site's name"
 _URL = "write http:// or https:// and a host"
 
@@ -72,6 +75,7 @@ class FailoverSettings(BaseModel):
     redis_default_password: SecretStr | None = None
     redis_db: int = Field(default=0, ge=0)
     redis_tls: bool = False
+    redis_bind: str | None = None
     redis_cacert: Path | None = None
     lease_url: SecretStr | None = None
     lease_poll_sec: float = Field(default=5, ge=0.2, le=300)
@@ -168,6 +172,8 @@ class Settings(FailoverSettings):
     pushgateway_url: str | None = None
     pushgateway_user: str | None = None
     pushgateway_password: SecretStr | None = None
+    pushgateway_passwords: SecretStr | None = None
+    push_jobs: str | None = None
     pushgateway_cacert: Path | None = None
     pushgateway_insecure: bool = False
     memory_alert: str | None = None
@@ -212,6 +218,36 @@ class Settings(FailoverSettings):
             return self.redis_port
         return BASE_PORTS[name] + self.rectbot_port_offset
 
+    @field_validator("pushgateway_passwords")
+    @classmethod
+    def _check_push_logins(cls, value: SecretStr | None) -> SecretStr | None:
+        parse_logins(value.get_secret_value() if value else "")
+        return value
+
+    @field_validator("push_jobs")
+    @classmethod
+    def _check_jobs(cls, value: str | None) -> str | None:
+        parse_jobs(value or "", ())
+        return value
+
+    @property
+    def push_login(self) -> tuple[str, str | None]:
+        """User and password at the push proxy; no password: none was given."""
+        user = self.pushgateway_user or PUSH_USER
+        logins = parse_logins(self.pushgateway_passwords.get_secret_value() if self.pushgateway_passwords else "")
+        own = self.pushgateway_password.get_secret_value() if self.pushgateway_password else None
+        return user, logins.get(user, own)
+
+    @property
+    def jobs(self) -> dict[str, tuple[str, ...]]:
+        """Under which jobs the hosts of sites push, by site: those that are expected to (`PUSH_JOBS`)."""
+        return parse_jobs(self.push_jobs or "", self.failover_priority)
+
+    def job_of(self, site: str | None) -> str:
+        """The job under which a site's host pushes by default."""
+        jobs = self.jobs
+        return jobs[site][0] if site in jobs else next(iter(jobs.values()))[0] if site is None else f"{site}-bot"
+
     @property
     def alert_services(self) -> list[str]:
         """The addresses in ALERT_URLS; each holds secrets."""
@@ -221,7 +257,8 @@ class Settings(FailoverSettings):
     @property
     def push_url(self) -> str:
         """Where `rectbot push` sends to."""
-        return self.pushgateway_url or f"https://localhost:{self.port('push-proxy')}/metrics/job/xserver-bot"
+        job = self.job_of(self.site_id)
+        return self.pushgateway_url or f"https://localhost:{self.port('push-proxy')}/metrics/job/{job}"
 
 
 _WANTED = {  # https://docs.pydantic.dev/latest/errors/validation_errors/
@@ -266,14 +303,6 @@ def _meant(name: str, cutoff: float = _ALIKE) -> str | None:
     """The setting that is so much like this name that it must be meant."""
     close = difflib.get_close_matches(name.upper(), KNOWN, n=1, cutoff=cutoff)
     return close[0] if close else None
-
-
-def parse_logins(text: str) -> dict[str, str]:
-    """The passwords in `USER:PASSWORD,USER:PASSWORD` by user. Raises ValueError, without them, for another form."""
-    entries = [entry.strip().partition(":") for entry in text.split(",") if entry.strip()]
-    if not all(name and password for name, _, password in entries):
-        raise ValueError("write USER:PASSWORD,USER:PASSWORD")
-    return {name: password for name, _, password in entries}
 
 
 def spool_folder(settings: Settings, job: str, site: str) -> Path:
@@ -334,6 +363,16 @@ def _named(values: Mapping[str, str | None]) -> dict[str, str]:
     return {name.lower(): value for name, value in values.items() if value and name.upper() in KNOWN}
 
 
+def settings_of(values: Mapping[str, str], home: Path) -> Settings:
+    """The settings that an env file with these values makes, before there is one. Raises ConfigError."""
+    try:
+        settings = Settings.model_validate(_named(values) | {"rectbot_home": home})
+    except ValidationError as error:
+        raise ConfigError(_explain(error, home / ".env", {})) from None
+    _keep_secret(settings)
+    return settings
+
+
 def _keep_secret(settings: Settings) -> None:
     """Nothing of these is printed from now on."""
     values = {name: getattr(settings, name) for name in Settings.model_fields}
@@ -341,11 +380,9 @@ def _keep_secret(settings: Settings) -> None:
     secrets = [value for name, value in known.items() if not name.endswith(("_url", "_urls"))]
     urls = [value for name, value in known.items() if name.endswith("_url")]
     urls += [value for value in values.values() if isinstance(value, str) and "://" in value]
-    users = [
-        user for user in (settings.pushgateway_user, settings.loki_user, "prom", "default", settings.site_id) if user
-    ]
+    users = [settings.pushgateway_user, settings.loki_user, PUSH_USER, "default", settings.site_id]
     forget()  # a process has one set of settings; those of before are read no more
-    know(secrets, users, urls, settings.alert_services)
+    know(secrets, [user for user in (*users, *settings.failover_priority) if user], urls, settings.alert_services)
 
 
 def _read_env_file(path: Path) -> dict[str, int]:

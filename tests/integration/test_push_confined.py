@@ -163,17 +163,36 @@ def test_no_series_of_the_stack_that_somebody_pushes_changes_a_rule(value: str, 
 
 
 def test_of_a_push_the_job_is_that_of_its_path_and_further_labels_are_dropped(servers: Servers) -> None:
-    lies = 'job="hub",instance="hub:9464",site="ghost",exported_job="hub",text="@everyone [x](http://evil)"'
+    lies = (
+        'job="hub",instance="hub:9464",site="ghost",expected="x",aside="",own_1="x",text="@everyone [x](http://evil)"'
+    )
     assert servers.push("xserver-bot", f"rectbot_host_cpus{{{lies}}} 64\npush_time_seconds 9e9\n") == 200
-    assert servers.push("other/instance/i", f"rectbot_host_cpus{{{lies}}} 32\n") == 200
+    assert servers.push("other/instance/i", f'rectbot_host_cpus{{{lies},exported_job="hub"}} 32\n') == 200
     servers.after_scrapes()
     found = {tuple(sorted(entry["metric"].items())): entry["value"][1] for entry in servers.ask("rectbot_host_cpus")}
     assert found == {
-        (("__name__", "rectbot_host_cpus"), ("job", "xserver-bot")): "64",
-        (("__name__", "rectbot_host_cpus"), ("instance", "i"), ("job", "other")): "32",
+        (("__name__", "rectbot_host_cpus"), ("job", "xserver-bot"), ("site", "xserver")): "64",
+        (("__name__", "rectbot_host_cpus"), ("aside", "yes"), ("instance", "i"), ("job", "other")): "32",
     }
     assert servers.ask("push_time_seconds > 8e9") == []
     servers.forget("other/instance/i")
+
+
+@pytest.mark.parametrize("depth", range(1, 6))
+def test_nobody_pushes_for_a_site_by_a_label_that_looks_like_its_job(depth: int, servers: Servers) -> None:
+    """A pushed label of a target's name becomes exported_NAME; whatever of these is pushed, it is no site's word."""
+    names = [f"{'exported_' * times}{name}" for times in range(1, depth + 1) for name in ("job", "expected", "site")]
+    every = ",".join(f'{name}="xserver-bot"' for name in names[:6])
+    last = f'{"exported_" * depth}job="xserver-bot"'
+    servers.push("xserver-bot", "rectbot_host_cpus 4\n")
+    servers.push("spoof", f"rectbot_host_cpus{{{every}}} 99\n")
+    servers.push("spoof2", f"rectbot_host_cpus{{{last}}} 99\n")
+    servers.after_scrapes()
+    assert [each["value"][1] for each in servers.ask('rectbot_host_cpus{job="xserver-bot"}')] == ["4"]
+    assert {each["metric"]["job"] for each in servers.ask("rectbot_host_cpus == 99")} <= {"spoof", "spoof2"}
+    assert servers.ask('rectbot_host_cpus{aside=""} == 99') == []
+    for job in ("spoof", "spoof2"):
+        servers.forget(job)
 
 
 def test_too_much_of_one_is_told_and_takes_neither_the_others_nor_the_pushgateway_out_of_sight(

@@ -39,7 +39,7 @@ def test_each_rule_fires_and_clears_when_it_should(tests: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-LAST_PUSH = 'push_time_seconds{job="xserver-bot"}'
+LAST_PUSH = 'push_time_seconds{aside=""}'
 FRESH = f"and on (job, instance) (time() - {LAST_PUSH} <= 180)"
 
 # What is wrong with the rules, and the test in the promtool file that is there to notice it.
@@ -56,7 +56,7 @@ MUTANTS = {
     ),
     "missing forgets what it has seen": (
         "last_over_time(xserver:push_time_seconds:last[1d])\n            unless",
-        'last_over_time(push_time_seconds{job="xserver-bot"}[1m])\n            unless',
+        'last_over_time(push_time_seconds{aside=""}[1m])\n            unless',
         "Prometheus was stopped",
     ),
     "missing of what was forgotten": (" > scalar(", " < scalar(", "The job was forgotten"),
@@ -67,7 +67,7 @@ MUTANTS = {
     ),
     "missing wakes people in a restart": ("for: 2m", "for: 0s", "A restart of the stack"),
     "missing while blind": (
-        'unless on () (up{job=~"pushgateway|pushes-xserver"} == 0)',
+        'unless on () (up{job="pushgateway"} == 0)',
         "",
         "A Pushgateway that cannot be scraped",
     ),
@@ -88,11 +88,17 @@ MUTANTS = {
         "A host names a lower limit",
     ),
     "memory over a limit that was raised": (
-        'unless on (job, instance) rectbot_host_memory_alert_bytes{job="xserver-bot"}\n            or',
+        'unless on (job, instance) rectbot_host_memory_alert_bytes{aside=""}\n            or',
         "or",
         "A host names another limit",
     ),
-    "missing while too much is pushed": ("pushgateway|pushes-xserver", "pushgateway", "What was pushed is too much"),
+    "missing while too much is pushed": (
+        'unless on (site) (up{job="pushes-xserver"} == 0)',
+        "",
+        "What was pushed is too much",
+    ),
+    "one who pushes too much hides another": ("unless on (site) (up", "unless on () (up", "One host pushes too much"),
+    "who is not expected is": (f"{LAST_PUSH} > 180", "push_time_seconds > 180", "Of two hosts under other names"),
     "memory too late": ("for: 10m", "for: 11m", "The memory is over the limit"),
 }
 

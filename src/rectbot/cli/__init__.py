@@ -15,6 +15,7 @@ from rectbot.cli.backup import backup, restore
 from rectbot.cli.common import Duration, Group, read_settings, require, say
 from rectbot.cli.failover import failover
 from rectbot.cli.history import history, report
+from rectbot.cli.invitations import invite, join, revoke
 from rectbot.cli.logs import logs
 from rectbot.errors import ConfigError
 
@@ -52,6 +53,11 @@ def init(hosts: tuple[str, ...], allow: tuple[str, ...], rotate: str | None, ttl
     ttl_ms = None if ttl is None else round(ttl * 1000)
     for line in make(Layout.of(read_settings()), hosts, rotate, allow, ttl_ms, upgrade=upgrade):
         say(f"init: {line}")
+
+
+main.add_command(invite)
+main.add_command(join)
+main.add_command(revoke)
 
 
 @main.command(context_settings={"allow_interspersed_args": False})

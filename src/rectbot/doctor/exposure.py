@@ -16,6 +16,7 @@ from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Verdict, fail, ok, warn, worst
 from rectbot.errors import RectbotError
 from rectbot.settings import BASE_PORTS
+from rectbot.stack.components import offers_redis
 
 INSIDE = ("prometheus", "pushgateway", "alertmanager", "loki", "hub")
 _GRAFANA = re.compile(r"https?://(grafana|localhost|127\.0\.0\.1):(\d+)/?")
@@ -33,11 +34,11 @@ def addresses(subject: Subject) -> Verdict:
             (shown if ip == wanted else open_ports).append(f"dashboard on {ip}:{number}")
     for ip in subject.open_to_others(port("push-proxy")):  # an IPv6 client of Docker's has the bridge's address
         (open_ports if ":" in ip else shown).append(f"push proxy on {ip}:{port('push-proxy')}")
-    tls_in_front = "redis-tls" in subject.containers
     for ip in subject.open_to_others(port("redis")):
-        (shown if tls_in_front else open_ports).append(
-            f"{'TLS to ' if tls_in_front else ''}Redis on {ip}:{port('redis')}"
+        tls = "redis-tls" in subject.containers or (
+            offers_redis(subject.settings) and ip == subject.settings.redis_bind
         )
+        (shown if tls else open_ports).append(f"{'TLS to ' if tls else ''}Redis on {ip}:{port('redis')}")
     if open_ports:
         return fail(
             f"open to other hosts: {', '.join(open_ports)}", "bind it to 127.0.0.1, or close it in the firewall"

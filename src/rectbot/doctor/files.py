@@ -7,13 +7,12 @@ import shlex
 import stat
 from pathlib import Path
 
-import bcrypt
 from dotenv import dotenv_values
 
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Verdict, fail, ok, warn
 from rectbot.errors import ConfigError
-from rectbot.stack import allowlist, container_secrets
+from rectbot.stack import allowlist, container_secrets, push_users
 from rectbot.stack.layout import read_text
 
 SECRETS = ("REDIS_PASSWORD", "PUSHGATEWAY_PASSWORD", "DASHBOARD_ADMIN_PASSWORD")
@@ -97,9 +96,14 @@ def bcrypt_cost(subject: Subject) -> Verdict:
 
 
 def _in_step(subject: Subject, lines: list[str]) -> Verdict:
-    password = (dotenv_values(subject.layout.env_file).get("PUSHGATEWAY_PASSWORD") or "").encode()
-    if not any(bcrypt.checkpw(password, line.partition(":")[2].strip().encode()) for line in lines):
+    values, text = dotenv_values(subject.layout.env_file), "\n".join(lines)
+    if not push_users.admits(text, push_users.own(values), values.get("PUSHGATEWAY_PASSWORD") or ""):
         return fail("PUSHGATEWAY_PASSWORD is not in htpasswd", "run 'rectbot init', and restart the push proxy")
+    sites = push_users.of_sites(values)
+    wrong = [site for site, secret in sites.items() if not push_users.admits(text, site, secret)]
+    if wrong:
+        found = f"the push password of {', '.join(wrong)} is not in htpasswd"
+        return fail(found, "run 'rectbot init', and restart the push proxy")
     return ok(f"{len(lines)} user(s), bcrypt with cost {LEAST_BCRYPT_COST} or more")
 
 

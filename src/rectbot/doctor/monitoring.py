@@ -39,8 +39,10 @@ def pushes_arrive(subject: Subject) -> Verdict:
     text = subject.get(subject.url("pushgateway") + "/metrics").data.decode()
     ages = {job: time.time() - float(then) for job, then in _PUSHED.findall(text) if job != TRIAL_JOB}
     mend = "run scripts/prometheus-push.sh on that host: it says what is wrong"
-    if "xserver-bot" not in ages:
-        return fail("the job xserver-bot has never pushed", mend)
+    expected = [job for jobs in subject.settings.jobs.values() for job in jobs]
+    if missing := [job for job in expected if job not in ages]:
+        many = "jobs" if len(missing) > 1 else "job"
+        return fail(f"the {many} {', '.join(missing)} {'have' if missing[1:] else 'has'} never pushed", mend)
     told = ", ".join(f"{job} {age:.0f} s ago" for job, age in sorted(ages.items()))
     oldest = max(ages.values())
     if oldest > MISSING_SECONDS:

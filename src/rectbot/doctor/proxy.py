@@ -45,8 +45,7 @@ def refuses_without_password(subject: Subject) -> Verdict:
         status = _ask(subject, password)
         if status != 401:
             return fail(f"{what} the push proxy answers {status}, not 401", _CONFIGURED)
-    secret = subject.settings.pushgateway_password
-    status = _ask(subject, secret.get_secret_value() if secret else "")
+    status = _ask(subject, subject.settings.push_login[1] or "")
     if status != 404:  # what the proxy answers to an admitted GET of a page that it does not have
         return fail(f"with the right password it answers {status}", "run 'rectbot init', and restart the push proxy")
     return ok("no password: 401; a wrong one: 401; the right one is admitted")
@@ -79,7 +78,7 @@ def _turned_away(subject: Subject, source: str) -> bool:
 
 def _ask(subject: Subject, password: str | None) -> int:
     """The status of a GET at the proxy from this machine, or from the proxy's own container."""
-    user = subject.settings.pushgateway_user or "prom"
+    user, _ = subject.settings.push_login
     if subject.engine is Engine.COMPOSE:  # from here every address becomes the bridge's
         lines = ["insecure", "silent", "url = https://127.0.0.1:9443/", "output = /dev/null", f"write-out = {_CODE}"]
         if password is not None:
@@ -103,7 +102,10 @@ def _ask(subject: Subject, password: str | None) -> int:
 
 def certificate_is_good(subject: Subject) -> Verdict:
     """The certificate that is shown is the one on the disk, valid, not near its end, and names this host."""
-    layout, rotate = subject.layout, "rectbot init --rotate tls, restart the push proxy, copy tls.crt to xserver"
+    layout, rotate = (
+        subject.layout,
+        "rectbot init --rotate tls, restart the push proxy, copy tls.crt to the sites that push",
+    )
     try:
         certificate.check(layout.certificate, layout.private_key)
     except ConfigError as error:

@@ -69,7 +69,7 @@ def bot_runs(subject: Subject) -> Verdict:
 
 def something_starts_it(subject: Subject) -> Verdict:
     """After a reboot, bot and pushes begin by themselves: by systemd, or by cron."""
-    site = subject.settings.site_id or "xserver"
+    site = subject.settings.site_id or subject.settings.failover_priority[0]
     mend = f"rectbot install --site {site}"
     units = _unit_folder()
     if units is not None:

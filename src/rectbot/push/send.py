@@ -27,7 +27,7 @@ from rectbot.turned_away import turned_away
 TIMEOUT_SECONDS = 10
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _NOT_ALLOWED = "this host's address is not allowed; add it on the proxy's host with: rectbot init --allow ADDRESS"
-_OWN_JOB = "this job is the stack's own"  # as nginx.conf says it
+_OWN_JOB = ("this job is the stack's own", "this login pushes under its own job")  # as nginx.conf says it
 _TLS_EXPECTED = "plain HTTP request was sent to HTTPS port"  # nginx's words
 
 
@@ -101,7 +101,7 @@ def _explain_answer(response: urllib3.BaseHTTPResponse, target: Target) -> PushE
         case 401:
             code, text = PushExit.UNAUTHORIZED, _explain_unauthorized(target)
         case 403:
-            code, text = PushExit.FORBIDDEN, said if _OWN_JOB in said else _NOT_ALLOWED
+            code, text = PushExit.FORBIDDEN, said if said.startswith(_OWN_JOB) else _NOT_ALLOWED
         case 400 if target.tls is None and _TLS_EXPECTED in said:
             code, text = PushExit.TLS, "the server speaks TLS on this port; write https:// in PUSHGATEWAY_URL"
         case 400:

@@ -18,7 +18,6 @@ from rectbot.errors import ConfigError
 from rectbot.hosts import is_loopback
 from rectbot.settings import Settings
 
-DEFAULT_USER = "prom"
 PATH = re.compile(r"(?P<base>.*)/metrics/job(?P<coded>@base64)?/(?P<job>[^/]+)(?P<labels>(/.*)?)")
 JOB = re.compile(r"[A-Za-z0-9_.:-]+")
 
@@ -41,8 +40,7 @@ def target_of(settings: Settings, job: str | None = None) -> Target:
     Raises ConfigError when the address or the certificate file is unusable.
     """
     url, job = _address(settings.push_url, job)
-    user = settings.pushgateway_user or DEFAULT_USER
-    password = settings.pushgateway_password
+    user, password = settings.push_login
     warnings = []
     if settings.pushgateway_insecure and url.scheme == "https":
         disable_warnings(InsecureRequestWarning)  # urllib3's own words; these are for our user:
@@ -53,7 +51,7 @@ def target_of(settings: Settings, job: str | None = None) -> Target:
         url=url,
         job=job,
         user=user,
-        headers=_basic_auth(user, password.get_secret_value()) if password else {},
+        headers=_basic_auth(user, password) if password else {},
         tls=_tls(settings) if url.scheme == "https" else None,
         warnings=tuple(warnings),
     )

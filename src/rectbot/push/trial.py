@@ -10,7 +10,6 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rectbot.push.target import DEFAULT_USER
 from rectbot.settings import Settings
 
 JOB = "push-proxy-check"
@@ -47,8 +46,8 @@ class Trial:
 
 def trial_of(settings: Settings) -> Trial | None:
     """A trial with this machine's own password and certificate; None without a password."""
-    if settings.pushgateway_password is None:
+    user, password = settings.push_login
+    if password is None:
         return None
-    password = settings.pushgateway_password.get_secret_value()
     certificate = settings.rectbot_home / "docker/monitoring/tls/tls.crt"
-    return Trial(settings.pushgateway_user or DEFAULT_USER, password, certificate)
+    return Trial(user, password, certificate)

@@ -94,6 +94,12 @@ def is_ours(path: Path) -> bool:
     return set(DEFAULT_HOSTS) <= set(hosts_of(path))
 
 
+def is_self_signed(path: Path) -> bool:
+    """Whether it vouches for itself, so that clients need a copy of it."""
+    found = _load(path)
+    return found.issuer == found.subject
+
+
 def check(certificate_path: Path, key_path: Path, now: dt.datetime | None = None) -> None:
     """Raises ConfigError when the pair is missing, unreadable, broken, expired, not yet valid, or does not match."""
     now = now or dt.datetime.now(dt.UTC)

@@ -76,9 +76,10 @@ def keeps_the_lease(settings: Settings) -> bool:
     return is_loopback(where.host) and where.port == settings.port("redis")
 
 
-def pushing_site(settings: Settings) -> str:
-    """The site whose host is measured: the preferred one, which oci watches."""
-    return settings.failover_priority[0]
+def offers_redis(settings: Settings) -> bool:
+    """Whether the push proxy also lets other hosts through to Redis, over TLS."""
+    asked = settings.redis_bind is not None and not is_loopback(settings.redis_bind)
+    return asked and keeps_the_lease(settings)
 
 
 def local_sites(settings: Settings, layout: Layout) -> tuple[str, ...]:
@@ -241,9 +242,10 @@ def _site(settings: Settings, layout: Layout, site: str) -> list[Component]:
     environment = site_environment(settings, layout, site)
     bot = Program(f"bot-{site}", (*RECTBOT, "bot"), environment, stop_seconds=4)
     parts = [Component(bot, f"site {site}", site)]
-    if site == pushing_site(settings):
-        push = Program(f"push-{site}", (*RECTBOT, "push", "--every", "60"), environment, stop_seconds=2)
-        parts.append(Component(push, settings.push_url, site))
+    for number, job in enumerate(settings.jobs.get(site, ())):
+        name, more = (f"push-{site}-{number + 1}", ("--job", job)) if number else (f"push-{site}", ())
+        push = Program(name, (*RECTBOT, "push", "--every", "60", *more), environment, stop_seconds=2)
+        parts.append(Component(push, settings.model_copy(update={"site_id": site}).push_url, site))
     return parts
 
 

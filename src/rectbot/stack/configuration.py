@@ -12,8 +12,9 @@ import yaml
 from rectbot.alerts.alertmanager import render_native
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings, reachable
-from rectbot.stack import grafana, proof, redis_users
-from rectbot.stack.components import alert_webhook
+from rectbot.stack import grafana, push_users, redis_users
+from rectbot.stack import targets as expected
+from rectbot.stack.components import alert_webhook, offers_redis
 from rectbot.stack.layout import Layout, write_private
 from rectbot.stack.servers import NGINX_STREAM, has_grafana
 
@@ -50,8 +51,11 @@ def _prometheus(settings: Settings, layout: Layout) -> None:
     _link(folder / "alerts", source / "alerts")
     targets = layout.folder("prometheus", "targets")
     for job in SCRAPED:
-        group = {"targets": [f"127.0.0.1:{settings.port(job)}"]}
-        write_private(targets / f"{job}.yml", yaml.safe_dump([group]))
+        address = f"127.0.0.1:{settings.port(job)}"
+        text = yaml.safe_dump([{"targets": [address]}])
+        if job == "pushgateway":
+            text = expected.render(address, settings.jobs)
+        write_private(targets / f"{job}.yml", text)
 
 
 def _alertmanager(settings: Settings, layout: Layout) -> None:
@@ -69,10 +73,11 @@ def _nginx(settings: Settings, layout: Layout) -> None:
         "htpasswd": layout.htpasswd,
         "tls.crt": layout.certificate,
         "tls.key": layout.private_key,
+        "tls-policy.conf": layout.monitoring / "redis" / "tls-policy.conf",
     }.items():
         _link(folder / name, target)
-    user, password = settings.pushgateway_user or proof.PUSH_USER, settings.pushgateway_password
-    write_private(folder / "proof.conf", proof.render(user, password.get_secret_value() if password else ""))
+    values = redis_users.values_of(settings, push_users.NAMES)
+    write_private(folder / "proof.conf", push_users.render_proof(values))
     temporary = layout.folder("nginx", "temporary")
     servers = ("pushgateway", "loki")
     http = [f'map "" ${name} {{\n    default 127.0.0.1:{settings.port(name)};\n}}' for name in servers]
@@ -83,9 +88,20 @@ def _nginx(settings: Settings, layout: Layout) -> None:
     front = f"listen {settings.push_proxy_bind}:{settings.port('push-proxy')} so_keepalive=30s:10s:3;\n"
     write_private(engine / "front.conf", f"{front}proxy_pass {inner};\n")
     write_private(engine / "server.conf", f"listen {inner} ssl proxy_protocol;\n")
+    write_private(engine / "stream-redis.conf", _redis_over_tls(settings))
     # Debian's nginx has `stream` as a module, upstream's has it built in.
     module = f"load_module {NGINX_STREAM};\n" if NGINX_STREAM.exists() else ""
     write_private(engine / "modules.conf", module)
+
+
+def _redis_over_tls(settings: Settings) -> str:
+    """Redis for the other host, on the address that REDIS_BIND names; Redis itself stays on loopback."""
+    if not offers_redis(settings):
+        return ""
+    port = settings.port("redis")
+    listen = f"listen {settings.redis_bind}:{port} ssl so_keepalive=30s:10s:3;"
+    server = f"    {listen}\n    include tls-policy.conf;\n    proxy_pass 127.0.0.1:{port};\n"
+    return f"limit_conn_zone $binary_remote_addr zone=redis:1m;\nserver {{\n{server}}}\n"
 
 
 def _quoted(value: Path | str) -> str:

@@ -16,8 +16,9 @@ from pathlib import Path
 from dotenv import dotenv_values
 
 from rectbot.errors import RectbotError
-from rectbot.settings import parse_logins
-from rectbot.stack import proof, redis_users
+from rectbot.lists import parse_logins
+from rectbot.stack import push_users, redis_users, targets
+from rectbot.stack.env_file import single_quoted
 from rectbot.stack.layout import Layout, read_text, write_private
 
 BOT_SITE = "oci"  # as docker-compose.monitoring.yml has it
@@ -98,14 +99,13 @@ def _contents(layout: Layout) -> dict[str, str]:
     mend = "make it readable for this user"  # init has just made what was missing
     contents = {
         "redis-auth.conf": redis_users.render(env),
-        "hub.env": "".join(f"{name}={_single_quoted(env[name])}\n" for name in _HUB if env.get(name)),
-        "bot.env": "".join(f"{name}={_single_quoted(value)}\n" for name, value in _bot(env).items()),
+        "hub.env": "".join(f"{name}={single_quoted(env[name])}\n" for name in _HUB if env.get(name)),
+        "bot.env": "".join(f"{name}={single_quoted(value)}\n" for name, value in _bot(env).items()),
         "discord-webhook-url": env.get("DISCORD_ALERT_WEBHOOK_URL", ""),
         "dashboard-admin-password": env.get("DASHBOARD_ADMIN_PASSWORD", ""),
         "push-htpasswd": read_text(layout.htpasswd, mend),
-        "push-proof.conf": proof.render(
-            env.get("PUSHGATEWAY_USER") or proof.PUSH_USER, env.get("PUSHGATEWAY_PASSWORD", "")
-        ),
+        "push-proof.conf": push_users.render_proof(env),
+        "pushes.yml": targets.render("pushgateway:9091", push_users.jobs(env)),
         "tls.crt": read_text(layout.certificate, mend),
         "tls.key": read_text(layout.private_key, mend),
     }
@@ -132,9 +132,3 @@ def _replace(layout: Layout, name: str, text: str) -> bool:
     write_private(path, text)
     path.chmod(_FILE_MODE)
     return True
-
-
-def _single_quoted(value: str) -> str:
-    """A word as an .env file holds it: nothing is expanded inside single quotes."""
-    escaped = value.replace("\\", "\\\\").replace("'", "\\'")
-    return f"'{escaped}'"

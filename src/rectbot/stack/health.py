@@ -65,7 +65,9 @@ def _site_program_works(kind: str, site: str, facts: Facts, settings: Settings, 
     if kind == "push":
         if facts.push_age_s is None:
             return None
-        return any(age <= PUSH_STALE_SECONDS for age in facts.push_age_s.values())
+        jobs = set(settings.jobs.get(site, ())) if settings.pushgateway_url is None else facts.push_age_s.keys()
+        ages = [facts.push_age_s.get(job) for job in jobs]
+        return any(age is not None and age <= PUSH_STALE_SECONDS for age in ages)
     if not facts.redis:
         return None
     limit = site_settings(settings, layout, site).lock_ttl_ms / 1000

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import itertools
-import re
 import secrets
 from collections.abc import Iterator, Sequence
 
-import bcrypt
 from dotenv import dotenv_values
 
 from rectbot.errors import ConfigError
 from rectbot.settings import DEFAULT_LOCK_TTL_MS
-from rectbot.stack import allowlist, certificate, container_secrets, redis_users, shipped
+from rectbot.stack import allowlist, certificate, container_secrets, push_users, redis_users, shipped
+from rectbot.stack.env_file import assign
 from rectbot.stack.layout import Layout, read_text, write_private
-from rectbot.stack.proof import PUSH_USER
 
 _SECRET_BYTES = 24  # 192 bits: nothing that guesses gets there
 _SHORTEST_TTL_MS = 5_000  # below it a busy small host misses renewals (docs/failover.md)
 _LOGIN_SECONDS = 5
-_BCRYPT_ROUNDS = 10  # about 50 ms for each push: nginx computes it in its event loop
 _GENERATED = {
     "PUSHGATEWAY_PASSWORD": "push",
     "DASHBOARD_ADMIN_PASSWORD": None,
@@ -60,7 +57,7 @@ def init(
         _env(layout, rotate),
         _ttl(layout, ttl_ms),
         _tls(layout, hosts, rotate == "tls"),
-        _htpasswd(layout),
+        _htpasswd(layout, rotate == "push"),
         _allowlist(layout, allowed),
         container_secrets.write(layout),
         container_secrets.open_shared(layout),
@@ -91,10 +88,12 @@ def _env(layout: Layout, rotate: str | None) -> Iterator[str]:
     for name, rotation in _GENERATED.items():
         if not values.get(name) or (rotation is not None and rotation == rotate):
             made[name] = secrets.token_urlsafe(_SECRET_BYTES)
+    if rotate == "push" and push_users.of_sites(values):
+        made |= push_users.renewed(values, *push_users.of_sites(values))
     if not made:
         return
     for name, value in made.items():
-        text = _assign(text, name, value)
+        text = assign(text, name, value)
     write_private(layout.env_file, text)
     yield f"{'wrote' if fresh else 'updated'} {layout.env_file} (new: {', '.join(made)})"
     if made.get("REDIS_DEFAULT_PASSWORD"):
@@ -109,7 +108,7 @@ def _ttl(layout: Layout, ttl_ms: int | None) -> Iterator[str]:
     if ttl_ms is None or dotenv_values(layout.env_file).get("LOCK_TTL_MS") == str(ttl_ms):
         return
     text = read_text(layout.env_file, "make it readable for this user")
-    write_private(layout.env_file, _assign(text, "LOCK_TTL_MS", str(ttl_ms)))
+    write_private(layout.env_file, assign(text, "LOCK_TTL_MS", str(ttl_ms)))
     yield (
         f"LOCK_TTL_MS={ttl_ms} in {layout.env_file}: a site that dies is replaced {_takeover(ttl_ms)} later. Write the"
         " same into the .env of every site, and restart the bots"
@@ -129,13 +128,6 @@ def _advice(layout: Layout, *, fresh: bool) -> Iterator[str]:
 def _takeover(ttl_ms: int) -> str:
     """From two thirds of the lease, when it was just about to be renewed, to all of it; and the login."""
     return f"{ttl_ms * 2 // 3000} to {ttl_ms // 1000 + _LOGIN_SECONDS} s"
-
-
-def _assign(text: str, name: str, value: str) -> str:
-    """Sets `name` in an env file's text, in place where the line exists, else at the end."""
-    line = f"{name}={value}"
-    new, count = re.subn(rf"^{name}=.*$", line, text, count=1, flags=re.MULTILINE)
-    return new if count else f"{text.rstrip()}\n{line}\n"
 
 
 def _tls(layout: Layout, hosts: Sequence[str], rotate: bool) -> Iterator[str]:
@@ -176,17 +168,8 @@ def _known_hosts(layout: Layout) -> list[str]:
         return []
 
 
-def _htpasswd(layout: Layout) -> Iterator[str]:
-    """Keeps the file in step with the password in .env, so that editing .env and running init again is enough."""
-    password = dotenv_values(layout.env_file).get("PUSHGATEWAY_PASSWORD") or ""
-    user = dotenv_values(layout.env_file).get("PUSHGATEWAY_USER") or PUSH_USER
-    there = layout.htpasswd.exists()
-    if there and admits(read_text(layout.htpasswd, "make it readable for this user"), user, password):
-        return
-    digest = bcrypt.hashpw(password.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS)).decode()
-    # nginx asks libcrypt, which knows bcrypt as $2b$ and $2y$; htpasswd(1) writes $2y$.
-    write_private(layout.htpasswd, f"{user}:{digest.replace('$2b$', '$2y$', 1)}\n")
-    yield f"{'replaced' if there else 'wrote'} {layout.htpasswd} (user {user}, bcrypt)"
+def _htpasswd(layout: Layout, rotate: bool) -> Iterator[str]:
+    yield from push_users.write_htpasswd(layout.htpasswd, dotenv_values(layout.env_file), anew=rotate)
 
 
 def _allowlist(layout: Layout, allowed: Sequence[allowlist.Network]) -> Iterator[str]:
@@ -197,15 +180,3 @@ def _allowlist(layout: Layout, allowed: Sequence[allowlist.Network]) -> Iterator
         return
     write_private(path, allowlist.render(wanted), mode=0o644)
     yield f"{'replaced' if there else 'wrote'} {path} (may push: {', '.join(map(allowlist.shown, wanted))})"
-
-
-def admits(text: str, user: str, password: str) -> bool:
-    """True when this htpasswd file's text lets the user in with the password."""
-    for line in text.splitlines():
-        name, _, digest = line.partition(":")
-        if name == user:
-            try:
-                return bcrypt.checkpw(password.encode(), digest.strip().encode())
-            except ValueError:
-                return False
-    return False

@@ -16,24 +16,23 @@ from rectbot.hosts import is_loopback
 from rectbot.logs.client.target import target_of as loki_target
 from rectbot.push.target import target_of as push_target
 from rectbot.settings import Settings
-from rectbot.stack import certificate, redis_users
+from rectbot.stack import certificate, push_users, redis_users
 from rectbot.stack.components import (
     console_port,
     keeps_the_lease,
     link_port,
     local_sites,
+    offers_redis,
     site_settings,
     uses_local_discord,
 )
-from rectbot.stack.init import admits
 from rectbot.stack.layout import Layout, read_text
 from rectbot.stack.processes import port_holder
-from rectbot.stack.proof import PUSH_USER
 from rectbot.stack.servers import DEBIAN_PACKAGES, STREAM_PACKAGE, find_server, has_grafana, has_nginx_stream
 
 MINIMUM_FREE_BYTES = 200 * 2**20  # Prometheus alone pre-allocates 128 MiB of head chunks
 
-_BINDS = {"nginx": "PUSH_PROXY_BIND", "console": "CONSOLE_BIND"}
+_BINDS = {"nginx": "PUSH_PROXY_BIND", "console": "CONSOLE_BIND", "redis-tls": "REDIS_BIND"}
 _INIT = "run 'rectbot init'"
 
 
@@ -56,6 +55,8 @@ def ports(settings: Settings, layout: Layout) -> Iterator[tuple[str, str, int]]:
         yield name, "127.0.0.1", settings.port(name)
     yield "nginx", settings.push_proxy_bind, settings.port("push-proxy")
     yield "nginx", "127.0.0.1", settings.port("push-inner")
+    if offers_redis(settings):
+        yield "redis-tls", str(settings.redis_bind), settings.port("redis")
     if console_port(settings):
         yield "console", settings.console_bind, console_port(settings)
     if uses_local_discord(settings):
@@ -108,10 +109,12 @@ def _check_secrets(settings: Settings, layout: Layout) -> None:
         if not _readable(path):
             raise ConfigError(f"{path}: is missing or unreadable; {_INIT}")
 
-    user, password = settings.pushgateway_user or PUSH_USER, settings.pushgateway_password
-    own_proxy = settings.pushgateway_url is None
-    if own_proxy and password and not admits(read_text(layout.htpasswd, _INIT), user, password.get_secret_value()):
-        raise ConfigError(f"{layout.htpasswd}: does not admit {user} with PUSHGATEWAY_PASSWORD; {_INIT}")
+    values = redis_users.values_of(settings, push_users.NAMES)
+    own = settings.pushgateway_url is None and {push_users.own(values): values["PUSHGATEWAY_PASSWORD"] or ""}
+    for user, password in {**push_users.of_sites(values), **(own or {})}.items():
+        if not push_users.admits(read_text(layout.htpasswd, _INIT), user, password):
+            name = "PUSHGATEWAY_PASSWORD" if user in (own or {}) else "its password of PUSHGATEWAY_PASSWORDS"
+            raise ConfigError(f"{layout.htpasswd}: does not admit {user} with {name}; {_INIT}")
 
 
 def _check_values(settings: Settings, layout: Layout) -> None:
@@ -123,6 +126,11 @@ def _check_values(settings: Settings, layout: Layout) -> None:
 
         services(settings)
     check_url(settings)
+    if settings.redis_bind in ("0.0.0.0", "::"):  # noqa: S104 - it is refused
+        raise ConfigError(
+            f"REDIS_BIND={settings.redis_bind}: Redis itself has 127.0.0.1; name the one address of this host"
+            " at which sites reach it"
+        )
     push_target(settings)
     loki_target(settings)
     for site in local_sites(settings, layout):

@@ -13,7 +13,8 @@ import secrets
 from collections.abc import Iterable, Iterator, Mapping
 
 from rectbot.errors import ConfigError
-from rectbot.settings import Settings, parse_logins
+from rectbot.lists import parse_logins
+from rectbot.settings import Settings
 
 HUB = "hub"  # also what operators do at the stack's host
 OLD = "default"  # whom older versions used for everybody
@@ -39,10 +40,10 @@ HUB_COMMANDS = ("config|get",)
 Values = Mapping[str, str | None]
 
 
-def values_of(settings: Settings) -> dict[str, str | None]:
+def values_of(settings: Settings, names: Iterable[str] = _VALUES) -> dict[str, str | None]:
     """The settings as an env file holds them, as far as they matter here."""
     found: dict[str, str | None] = {}
-    for name in _VALUES:
+    for name in names:
         value = getattr(settings, name.lower())
         if hasattr(value, "get_secret_value"):
             value = value.get_secret_value()
@@ -122,6 +123,13 @@ def missing(values: Values, *, rotate: bool) -> dict[str, str]:
         known |= {site: _fresh() for site in lacking}
         made["REDIS_PASSWORDS"] = ",".join(f"{name}:{secret}" for name, secret in known.items())
     return made
+
+
+def renewed(values: Values, site: str) -> dict[str, str]:
+    """What an env file is to be given, so that this site has a new password."""
+    return {
+        "REDIS_PASSWORDS": ",".join(f"{name}:{secret}" for name, secret in {**_parse(values), site: _fresh()}.items())
+    }
 
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")

@@ -12,7 +12,6 @@ from rectbot.errors import ConfigError
 from rectbot.settings import Settings
 
 PUSH_PATH = "/loki/api/v1/push"
-_PUSH_USER = "prom"  # the push proxy's, see `rectbot init`
 _EXAMPLE = "write https://HOST[:PORT], like https://prom.example.org:9443"
 
 
@@ -51,14 +50,15 @@ def target_of(settings: Settings, url: str | None = None) -> Target | None:
         return None
     _check(url)
     own = settings.loki_url is not None and _place(url) == _place(settings.loki_url)
-    password = settings.loki_password if own else None
+    password = settings.loki_password.get_secret_value() if own and settings.loki_password else None
     user = settings.loki_user if own else None
     cacert = settings.loki_cacert
     if _place(url) == _place(settings.push_url):
-        password = password or settings.pushgateway_password
-        user = user or settings.pushgateway_user or _PUSH_USER
+        push_user, push_password = settings.push_login
+        password = password or push_password
+        user = user or push_user
         cacert = cacert or settings.pushgateway_cacert or _certificate_of_this_machine(settings)
-    return make_target(url, user, password.get_secret_value() if password else None, cacert)
+    return make_target(url, user, password, cacert)
 
 
 def _check(url: str) -> None:

@@ -24,7 +24,7 @@ def handler_of(settings: Settings, job: str, site: str, secrets: Sequence[str] =
         return None
     given = (settings.loki_password, settings.pushgateway_password)
     secrets = [*secrets, *(secret.get_secret_value() for secret in given if secret is not None)]
-    secrets += filter(None, [settings.redis_login[1]])
+    secrets += filter(None, [settings.redis_login[1], settings.push_login[1]])
     spool = spool_folder(settings, job, site)
     size = int(settings.loki_spool_mb * 1_000_000)
     try:

@@ -1,0 +1,1 @@
+"""`rectbot join`: what makes a host the site of an invitation."""
