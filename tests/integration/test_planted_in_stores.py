@@ -157,7 +157,7 @@ FAULTS = [
         "etcd: a server is waited for",
         GATEWAY,
         "if members > 1 else left\n",
-        "if members > 1 else left\n            limit = max(limit, 30.0)\n",
+        "if members > 1 else left\n            limit = max(limit, 4.0)\n",
         PATIENCE,
     ),
     Fault(
@@ -168,7 +168,7 @@ FAULTS = [
         SWAP,
     ),
 ]
-LIMIT_S = 6.0  # a test that hangs has found it, too; without the fault each takes less than one
+LIMIT_S = 4.0  # a test that hangs has found it, too; without the fault each takes less than one
 ON: dict[str, tuple[str, Callable[..., Any]]] = {
     "redis": ("debian_redis", registers.on_redis),
     "bucket": ("bucket", registers.on_bucket),

@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".mypyc_cache"
-PURE = ("commands", "config", "events", "messages", "protocol", "record", "rules", "scribe", "view")
+PURE = ("budget", "commands", "config", "events", "messages", "protocol", "record", "rules", "scribe", "view")
 SIMULATOR = ("dice", "judge", "schedule", "server", "site", "world")
 COMPILED = (
     "src/rectbot/errors.py",

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from rectbot.failover import protocol, rules, scribe, view
+from rectbot.failover import budget, protocol, rules, scribe, view
 
 from .chaos import timeline
 from .judge import Violation
@@ -206,7 +206,7 @@ MUTANTS = [
     ),
     Mutant(
         "no damping",
-        rules,
+        budget,
         "losses_of(config, record, site, t)) < 2:",
         "losses_of(config, record, site, t)) < 99:",
         "I4",
@@ -331,7 +331,10 @@ def mutated(mutant: Mutant) -> dict[str, Any]:
     given: dict[str, Any] = {"only": mutant.only, "odd": mutant.odd}
     name = mutant.module.__name__.rpartition(".")[2]
     made = {name: _load(mutant.module, mutant.line, mutant.instead)}
-    if mutant.module in (rules, view):  # the scribe has its names from there
+    if mutant.module is budget:  # the rules have their names from there, and the scribe from the rules
+        _load(rules, "from rectbot.failover.budget import", "from mutant_budget import")
+        name = "rules"
+    if mutant.module in (budget, rules, view):
         made = {"scribe": _load(scribe, f"from rectbot.failover.{name} import", f"from mutant_{name} import")}
     return given | made
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rectbot.failover.budget import next_login_in
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Accepted, Command, Declined, Outcome
 from rectbot.failover.record import Operator, Record
-from rectbot.failover.rules import begin, is_ready, next_login_in
+from rectbot.failover.rules import begin, is_ready
 from rectbot.failover.view import View
 
 _FOR_EVER_MS = 100 * 365 * 86_400_000

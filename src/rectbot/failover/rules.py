@@ -36,12 +36,20 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+from rectbot.failover.budget import (
+    count_logins,
+    count_loss,
+    damped_for,
+    logins_left,
+    next_login_in,
+    spend_logins,
+    told_logins,
+)
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import iso
 from rectbot.failover.messages import (
     Campaign,
     Granted,
-    Logins,
     Lost,
     Obstacle,
     Refused,
@@ -52,7 +60,7 @@ from rectbot.failover.messages import (
     Reply,
     Request,
 )
-from rectbot.failover.record import Beat, Lock, Losses, Record, Suspension, Twin
+from rectbot.failover.record import Beat, Lock, Record, Suspension, Twin
 from rectbot.failover.view import View
 
 LOST_EPOCHS = 1_000  # as many as a store that lost its memory may have forgotten
@@ -152,7 +160,7 @@ def _campaign(config: FailoverConfig, record: Record, request: Campaign, view: V
         record.twins.pop(config.site, None)
     if record.lock and record.lock.owner == config.owner:  # who campaigns runs nothing
         record.lock = None
-    _count_logins(config, record, request.logins, view)
+    count_logins(config, record, request.logins, view)
     obstacle = obstacle_for(config, record, request.eligible, view)
     said = mine.waits if mine else ""
     if obstacle:
@@ -189,11 +197,11 @@ def _grant(config: FailoverConfig, record: Record, view: View) -> None:
     if last := record.lock:
         why = f"not renewed since {iso(last.wall)}"
         record.enter("expired", (last.site, last.owner), why)
-        _count_loss(config, record, (last.site, last.owner), view)
+        count_loss(config, record, (last.site, last.owner), view)
     record.epoch += 1
     _write_lock(config, record, record.epoch, view.wall, view)
     record.suspended, record.reserved, record.reserved_until = None, "", 0
-    _spend_logins(config, record, 1, None, view)
+    spend_logins(config, record, 1, None, view)
     record.enter("acquired", _me(config), "")
     _note_move(config, record)
 
@@ -301,7 +309,7 @@ def _renew(config: FailoverConfig, record: Record, request: Renew, view: View) -
     mine = lock is not None and lock.owner == config.owner and lock.epoch == request.epoch
     forgotten = record.suspended is not None and (lock is None or lock.epoch < request.epoch)
     record = begin(config, record, view)
-    _count_logins(config, record, request.logins, view)
+    count_logins(config, record, request.logins, view)
     if not mine and not forgotten:
         record.enter("renew-refused", _me(config), f"held by {lock.site}" if lock else "no lock", request.epoch)
         return record, Lost(lock.site if lock else "")
@@ -348,7 +356,7 @@ def _release(config: FailoverConfig, record: Record, request: Release, view: Vie
     if request.leaving and not mine and not second and (beat is None or beat.owner != config.owner):
         return None, Released()
     record = begin(config, record, view)
-    _count_logins(config, record, request.logins, view)
+    count_logins(config, record, request.logins, view)
     if mine and lock:
         record.lock = None
         if request.to:
@@ -361,7 +369,7 @@ def _release(config: FailoverConfig, record: Record, request: Release, view: Vie
         if request.unused or lock.epoch > request.epoch:  # a grant that was never heard of, or too late
             record.owed_until = max(0, record.owed_until - config.login_ms)
         elif request.ending in ("renew-failed", "workload-failed"):
-            _count_loss(config, record, _me(config), view)
+            count_loss(config, record, _me(config), view)
     if not request.leaving:
         _write_beat(config, record, request, "", view)
     elif beat is not None and beat.owner == config.owner:
@@ -382,7 +390,7 @@ def _write_lock(config: FailoverConfig, record: Record, epoch: int, since: int, 
 def _write_beat(config: FailoverConfig, record: Record, request: Request, waits: str, view: View) -> bool:
     """Returns whether a leader's workload serves, which it did not before."""
     before, t, ttl = record.beats.get(config.site), record.t, config.lock_ttl_ms
-    told = max(request.logins.count, _told(config, record, request.logins))
+    told = max(request.logins.count, told_logins(config, record, request.logins))
     eligible = isinstance(request, Renew) or request.eligible
     wait = max(0, _lock_in(config, record, view), _memory_in(config, record, view))
     record.beats[config.site] = Beat(  # by place, which is quicker, for the simulator
@@ -433,73 +441,3 @@ def _twin(config: FailoverConfig, owner: str) -> str:
         f"another process runs as SITE_ID={config.site}: {owner}; only one of the two can lead or stand by:"
         " stop it, or give it a name of its own"
     )
-
-
-# --- the login budget: a leaky bucket. Each login fills it by `login_ms`; it holds `login_burst` of them, and empties
-# with time. So any 24 hours see at most login_burst + 24 h / login_ms logins.
-
-
-def _owed(config: FailoverConfig, record: Record, t: int) -> int:
-    return max(0, min(record.owed_until - t, config.login_burst * config.login_ms))
-
-
-def logins_left(config: FailoverConfig, record: Record, t: int) -> int:
-    return (config.login_burst * config.login_ms - _owed(config, record, t)) // config.login_ms
-
-
-def next_login_in(config: FailoverConfig, record: Record, t: int) -> int:
-    """Milliseconds until the budget allows one."""
-    return max(0, _owed(config, record, t) - (config.login_burst - 1) * config.login_ms)
-
-
-def _spend_logins(config: FailoverConfig, record: Record, count: int, left: int | None, view: View) -> None:
-    if not count and left is None:
-        return
-    full = config.login_burst * config.login_ms
-    debt = _owed(config, record, view.t) + count * config.login_ms
-    if left is not None:
-        debt = max(debt, full - max(0, left) * config.login_ms)
-    record.owed_until = view.t + min(debt, full)
-    if count:
-        record.count("login", config.site, count)
-
-
-def _told(config: FailoverConfig, record: Record, logins: Logins) -> int:
-    """How many of this process are entered."""
-    beat = record.beats.get(config.site)
-    return beat.logins if beat is not None and beat.owner == config.owner else logins.told
-
-
-def _count_logins(config: FailoverConfig, record: Record, logins: Logins, view: View) -> None:
-    """Enters those that are not entered yet."""
-    told = _told(config, record, logins)
-    _spend_logins(config, record, max(0, logins.count - told), logins.left, view)
-    beat = record.beats.get(config.site)
-    if logins.count > told and beat is not None and beat.owner == config.owner:
-        record.beats[config.site] = beat._replace(logins=logins.count)
-
-
-# --- damping: from its second loss of the lead on, a site leaves it to others for longer and longer. It is all
-# forgotten once a site has lost nothing for twice the longest of these times.
-
-
-def losses_of(config: FailoverConfig, record: Record, site: str, t: int) -> int:
-    losses = record.losses.get(site)
-    return losses.times if losses is not None and losses.at <= t <= losses.at + 2 * config.damping_max_ms else 0
-
-
-def damped_for(config: FailoverConfig, record: Record, site: str, t: int) -> int:
-    """Milliseconds."""
-    if not record.losses or (losses := losses_of(config, record, site, t)) < 2:
-        return 0
-    damping = min(config.damping_ms << min(losses - 2, 30), config.damping_max_ms)
-    return max(0, record.losses[site].at + damping - t)
-
-
-def _count_loss(config: FailoverConfig, record: Record, who: tuple[str, str], view: View) -> None:
-    site = who[0]
-    losses = losses_of(config, record, site, view.t) + 1
-    record.losses[site] = Losses(losses, view.t)
-    if (pause := damped_for(config, record, site, view.t)) > 0:
-        why = f"{losses} losses: leaves the lead to others for {pause // 1000} s"
-        record.enter("damped", who, why)

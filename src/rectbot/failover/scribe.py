@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from rectbot.failover.budget import logins_left
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Campaign, Granted, Refused, Renewed, Reply, Request
 from rectbot.failover.record import Draft, Record, Seen
@@ -32,7 +33,6 @@ from rectbot.failover.rules import (
     Forgetful,
     begin,
     judge,
-    logins_left,
     obstacle_for,
     suspend,
     twin_wait_ms,

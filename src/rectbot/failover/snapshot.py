@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from rectbot.failover.budget import damped_for, logins_left, losses_of, next_login_in
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import Hold, Leader, Renewals, Site, Snapshot, iso
 from rectbot.failover.record import Beat, Record
-from rectbot.failover.rules import damped_for, is_ready, logins_left, losses_of, next_login_in
+from rectbot.failover.rules import is_ready
 
 
 def snapshot(config: FailoverConfig, record: Record | None, age_ms: int, *, suspended: bool) -> Snapshot:
