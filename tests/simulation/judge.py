@@ -331,6 +331,7 @@ class Judge:
         if (
             holder.hangs
             or holder.wire.cut
+            or holder.wire.lag  # it hears late of who is due
             or self.site_edge.get(holder.name, -1e9) > since - self.world.base.lock_ttl_ms
         ):
             return
