@@ -493,7 +493,7 @@ async def test_what_another_program_wrote_is_set_aside_and_obeyed_by_nobody(
 async def test_a_record_with_one_wrong_part_is_no_record(
     redis_site: Sites, redis: RedisServer, path: tuple[str, ...], value: Any
 ) -> None:
-    a, b = redis_site("a"), redis_site("b")
+    a, b = (redis_site(name, lock_ttl_ms=30_000) for name in "ab")  # no busy machine outlasts that
     epoch = await a.win()
     await b.campaign()
     record = part = json.loads(await raw(a, "GET", RECORD))
