@@ -261,6 +261,33 @@ def test_dragging_over_a_chart_zooms_and_the_menu_keeps_the_time(stack: Stack, v
     expect(logs).to_have_attribute("href", f"/logs?from={start}&to={end}", timeout=PATIENCE_MS)
 
 
+def test_anything_can_be_asked_with_names_completed(stack: Stack, visitor: Visitor) -> None:
+    page, console = visitor.page, stack.url("console")
+    page.goto(f"{console}/explore")
+    field = page.get_by_role("combobox", name="Query")
+    names = page.get_by_role("option")
+    for _ in range(20):  # until the names are there
+        field.fill("")
+        field.press_sequentially("failover_site_prio")
+        if names.count():
+            break
+        page.wait_for_timeout(500)
+    expect(names.first).to_have_text("rectbot_failover_site_priority", timeout=PATIENCE_MS)
+    field.press("Tab")
+    expect(field).to_have_value("rectbot_failover_site_priority", timeout=PATIENCE_MS)
+    field.press("Enter")
+    page.wait_for_url(re.compile(r"explore\?source=prometheus&expr=rectbot_failover_site_priority&from=now-1h&to=now"))
+    expect(page.locator("canvas")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("tbody tr")).to_have_count(2, timeout=PATIENCE_MS)
+    page.goto(f"{console}/explore?source=loki&expr=sum({{")
+    expect(page.locator(".note.problem").first).to_contain_text("parse error", timeout=PATIENCE_MS)
+    page.goto(f"{console}/d/rectbot-failover?from=now-1h&var-site=oci")
+    sites = page.locator("[data-panel]", has=page.get_by_role("heading", name="Sites", exact=True))
+    sites.get_by_role("link", name="Explore this panel's query").click()
+    expect(page.get_by_role("combobox", name="Query")).to_have_value(re.compile('site=~"oci"'), timeout=PATIENCE_MS)
+    expect(page.locator("tbody tr")).to_have_count(1, timeout=PATIENCE_MS)
+
+
 def test_own_dashboards_are_shown_and_a_broken_one_is_named(stack: Stack, visitor: Visitor) -> None:
     folder = stack.home / "docker/monitoring/grafana/dashboards"
     panel = {

@@ -15,6 +15,7 @@ from nicegui.element import Element
 
 from rectbot.console.address import Address, Query, Zone
 from rectbot.console.choices import Choices
+from rectbot.console.explore import SOURCES, address
 from rectbot.console.panels.ask import QUANTUM_SECONDS, View
 from rectbot.console.panels.cards import Card, card
 from rectbot.console.picker import TimePicker
@@ -22,7 +23,7 @@ from rectbot.console.reach import Unreachable
 from rectbot.console.times import TimeRange, asked, between
 from rectbot.console.visit import Visit, button
 from rectbot.dashboards.layout import Placed, Section, sections
-from rectbot.dashboards.model import interpolate, lenient_seconds, step_of, variables
+from rectbot.dashboards.model import interpolate, lenient_seconds, source_of, step_of, variables
 from rectbot.errors import RectbotError
 
 REFRESHES = ("5s", "10s", "30s", "1m", "5m", "15m", "1h")
@@ -229,6 +230,7 @@ class Board:
         else:
             if not self._visit.client.is_deleted:
                 shown.show(drawing)
+                shown.explore(*explored(placed.panel, _scoped(view, placed.scope)))
 
     def _span(self) -> tuple[float, float]:
         now = math.floor(time.time() / QUANTUM_SECONDS) * QUANTUM_SECONDS
@@ -275,6 +277,16 @@ class Board:
         """What is chosen as links write it: all is all, and is not written out."""
         asked_for = {name.removeprefix("var-") for name, _ in self._choices.query()}
         return {name: value if name in asked_for else None for name, value in self._choices.chosen()}
+
+
+def explored(panel: Mapping[str, Any], view: View) -> tuple[str, ...]:
+    """The address of a panel's first query, with its variables' values, where it can be explored."""
+    for target in panel.get("targets") or []:
+        source = source_of(panel, target, view.known)
+        if target.get("expr") and not target.get("hide") and source in SOURCES:
+            expr = view.put(str(target["expr"]), source, step_of({}, view.end - view.start))
+            return (address(source, expr, view.start, view.end),)
+    return ()
 
 
 def _scoped(view: View, scope: Sequence[tuple[str, str]]) -> View:

@@ -8,6 +8,7 @@ from nicegui import ui
 from rectbot.console.auth import Auth
 from rectbot.console.board import Board
 from rectbot.console.desk import Desk
+from rectbot.console.explore import ExplorePage
 from rectbot.console.live_page import LivePage
 from rectbot.console.log_page import LogPage
 from rectbot.console.visit import Visit, frame
@@ -37,6 +38,13 @@ def add(desk: Desk, auth: Auth) -> None:
             if found is not None:
                 query = request.query_params
                 Board(visit, found, {name: query.getlist(name) for name in query}).build()
+
+    @ui.page("/explore", response_timeout=PATIENCE_SECONDS)
+    async def explore(request: Request) -> None:
+        visit = Visit.of(desk, auth, request)
+        with frame(visit, visit.words("nav.explore"), "/explore"):
+            query = request.query_params
+            ExplorePage(visit, {name: query.getlist(name) for name in query}).build()
 
     @ui.page("/logs", response_timeout=PATIENCE_SECONDS)
     async def logs(request: Request) -> None:

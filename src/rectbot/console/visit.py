@@ -119,6 +119,7 @@ def _places(visit: Visit) -> Iterator[tuple[str, str]]:
     for uid, dashboard in visit.dashboards.items():
         yield dashboard["title"], f"/d/{uid}"
     yield visit.words("nav.logs"), "/logs"
+    yield visit.words("nav.explore"), "/explore"
 
 
 def _tools(visit: Visit) -> None:

@@ -154,6 +154,12 @@ class Asker:
         answer = await self._server(variable.source).get(_prefix(variable.source) + path, params, _KEPT_SECONDS)
         return variable.kept(answer.get("data") or ())
 
+    async def label_names(self, source: str, view: View) -> list[str]:
+        """The names of all labels. Raises RectbotError."""
+        params = {name: _moment(at, source, whole=True) for name, at in (("start", view.start), ("end", view.end))}
+        answer = await self._server(source).get(_prefix(source) + "/api/v1/labels", params, _KEPT_SECONDS)
+        return sorted(answer.get("data") or ())
+
     async def _results(self, variable: Variable, view: View) -> list[str]:
         """Each series of a query, as Grafana writes them: name{labels} value time."""
         answer = await self._instant({"expr": variable.query}, variable.source, view, 15)

@@ -49,6 +49,8 @@ class Card:
     def __init__(self, placed: Placed, words: Words, title: str, on_zoom: Zoom | None = None) -> None:
         self._panel, self._words, self._on_zoom = placed.panel, words, on_zoom
         self._title = title
+        self._head: Element | None = None
+        self._link: ui.link | None = None
         size = "card panel" if placed.w > 6 else "card panel small"
         style = f"--x: {placed.x + 1}; --y: {placed.y + 1}; --w: {placed.w}; --h: {placed.h}"
         self._section = ui.element("section").classes(f"{size} waiting").style(style)
@@ -56,7 +58,8 @@ class Card:
         with self._section:
             missing = complaints(self._panel)
             if title or missing:
-                with ui.element("header"):
+                self._head = ui.element("header")
+                with self._head:
                     heading(title, 2)
                     self._explain(str(self._panel.get("description") or ""), missing)
             self._age = Sentence().classes("age")
@@ -87,6 +90,10 @@ class Card:
     def _draw(self, drawing: Drawing) -> None:
         """Shows the drawing in it."""
 
+    def idle(self, text: str) -> None:
+        """Says why nothing is shown: nothing was asked."""
+        self._set_note(text, "note")
+
     def wait(self) -> None:
         """Says that another drawing is under way; what is there stays."""
         self._section.classes(add="waiting")
@@ -110,6 +117,16 @@ class Card:
     def fail(self, reason: str) -> None:
         """Shows why there is nothing to show; what was there before stays."""
         self._set_note(self._words("panel.error", error=reason), "note problem")
+
+    def explore(self, address: str = "") -> None:
+        """Gives the title's mark the address where the panel's query can be asked by itself."""
+        if address and self._link is None and self._head is not None:
+            with self._head:
+                self._link = ui.link("↗", address).classes("explore")
+                self._link.props(f"aria-label={_attribute(self._words('panel.explore'))}")
+        elif address and self._link is not None and self._link.props.get("href") != address:
+            self._link.props["href"] = address
+            self._link.update()
 
     def _set_note(self, text: str, classes: str) -> None:
         self._section.classes(remove="waiting")
