@@ -263,7 +263,7 @@ class Judge:
             self._expect_hand_back(site, holder)
 
     def _on_granted(self, site: Site, life: int) -> None:
-        if site.name in self.drained:
+        if site.known_as in self.drained:
             self.violated("drain", f"{site} is granted the lock though it is drained")
         self._check_heir(site)
         if not self.bent:

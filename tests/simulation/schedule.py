@@ -252,19 +252,19 @@ class Faults:
         world, judge, rng = self.world, self.world.judge, self.rng
         if not world.server.up or world.server.record is None:
             return  # nobody hears the command
-        site = rng.choice(world.sites)
+        name = rng.choice(world.sites).known_as
         act = rng.choice(ACTS)
         judge.disturbed()
         judge.bent = True
-        outcome = self._command(Command(act, "eve", "", site.name, int(lasts)))
-        moves = act == "switch" and isinstance(outcome, Accepted) and judge.holder is not site
-        judge.switch_to = site.name if moves else ""
+        outcome = self._command(Command(act, "eve", "", name, int(lasts)))
+        leads = judge.holder is not None and judge.holder.known_as == name
+        judge.switch_to = name if act == "switch" and isinstance(outcome, Accepted) and not leads else ""
         if act == "drain":
-            judge.drained.add(site.name)
+            judge.drained.add(name)
 
             def undrain(_: Any) -> None:
-                judge.drained.discard(site.name)
-                self._command(Command("undrain", "eve", "", site.name))
+                judge.drained.discard(name)
+                self._command(Command("undrain", "eve", "", name))
 
             world.after(lasts, undrain)
 
