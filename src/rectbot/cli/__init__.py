@@ -160,18 +160,6 @@ for _fault, _explanation in {
     _fault_command(_fault, _explanation)
 
 
-@site.command(hidden=True)
-@click.argument("listen")
-@click.argument("target")
-def link(listen: str, target: str) -> None:
-    """Relay TCP from LISTEN to TARGET: a site's way to Redis on one machine."""
-    import asyncio
-
-    from rectbot.stack.link import relay
-
-    asyncio.run(relay(listen, target))
-
-
 @main.command()
 @click.option("--app", metavar="MODULE:FACTORY", help="Run your own discord.py client: FACTORY() returns it.")
 def bot(app: str | None) -> None:

@@ -16,7 +16,7 @@ from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.wiring import redis_endpoint
 from rectbot.hosts import is_loopback
 from rectbot.settings import Settings, reachable
-from rectbot.stack import grafana, redis_users
+from rectbot.stack import grafana, link, redis_users
 from rectbot.stack.layout import Layout, write_private
 from rectbot.stack.servers import find_server, has_grafana
 
@@ -235,7 +235,7 @@ def link_port(settings: Settings, site: str) -> int:
 
 def _link(settings: Settings, site: str) -> Component:
     listen, target = f"127.0.0.1:{link_port(settings, site)}", f"127.0.0.1:{settings.port('redis')}"
-    return _ours(f"link-{site}", ("site", "link", listen, target), listen)
+    return Component(Program(f"link-{site}", link.command(listen, target)), listen)
 
 
 def _site(settings: Settings, layout: Layout, site: str) -> list[Component]:
