@@ -215,7 +215,7 @@ def push(every: float | None, job: str | None, forget: str | None) -> None:
     if every is None:
         pusher.push_once(settings, job)
     else:
-        sys.exit(pusher.push_every(settings, every, job))
+        pusher.push_every(settings, every, job)
 
 
 @main.command()

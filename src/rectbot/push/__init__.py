@@ -6,7 +6,7 @@ the functions.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from rectbot.push.errors import EXIT_CODES, PushError, PushExit
 
@@ -23,8 +23,8 @@ def push_once(settings: Settings, job: str | None = None) -> None:
     agent.push_once(settings, job)
 
 
-def push_every(settings: Settings, seconds: float, job: str | None = None) -> int:
+def push_every(settings: Settings, seconds: float, job: str | None = None) -> NoReturn:
     """See `rectbot.push.agent.push_every`."""
     from rectbot.push import agent  # noqa: PLC0415
 
-    return agent.push_every(settings, seconds, job)
+    agent.push_every(settings, seconds, job)

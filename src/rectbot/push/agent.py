@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import signal
 import time
+from pathlib import Path
 from typing import NoReturn
 
 import click
 
-from rectbot.errors import RectbotError
 from rectbot.push import counters
-from rectbot.push.counters import Counters
 from rectbot.push.errors import PushError
-from rectbot.push.last import counters_file, remember
+from rectbot.push.last import arrived_file, counters_file, mark
 from rectbot.push.measure import Meter
 from rectbot.push.outage import Outage
+from rectbot.push.resident import become
 from rectbot.push.send import send
-from rectbot.push.target import Target, target_of
+from rectbot.push.target import Target, target_of, tls_of
+from rectbot.push.telling import can_tell, tell
 from rectbot.settings import Settings, spool_folder
 from rectbot.terminal import one_line
 
@@ -33,67 +33,57 @@ def push_once(settings: Settings, job: str | None = None) -> None:
     target = target_of(settings, job)
     _warn(target.warnings)
     file = counters_file(settings, target.job)
-    meter = _meter(settings, counters.recall(file))
+    meter = Meter(settings.bot_pid_file, _spool(settings), settings.memory_alert, counters.recall(file))
     time.sleep(max(0.0, SHORTEST_INTERVAL_SECONDS - meter.seconds))
     body = meter.read()
     counters.remember(file, meter.counters)
     _push(settings, body, target)
 
 
-def push_every(settings: Settings, seconds: float, job: str | None = None) -> int:
-    """Pushes every `seconds`, whatever happens to a push, until SIGTERM or SIGINT; returns the exit code 0.
+def push_every(settings: Settings, seconds: float, job: str | None = None) -> NoReturn:
+    """Pushes every `seconds`, whatever happens to a push, until SIGTERM or SIGINT, in place of this process.
 
     One line is printed when pushes begin to arrive, when they begin to fail, and when they fail for another reason.
     Raises ConfigError for a wrong setting at the start; later it is a failure like others, since it may be mended.
     """
     target = target_of(settings, job)
     _warn(target.warnings)
-    previous = {number: signal.signal(number, signal.default_int_handler) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        _push_for_ever(settings, seconds, job)
-    except KeyboardInterrupt:
-        return 0
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+    url, (_, password) = target.url, settings.push_login
+    become(
+        {
+            "seconds": seconds,
+            "job": target.job,
+            "address": {"url": url.url, "host": url.host, "port": url.port, "request_uri": url.request_uri},
+            "user": target.user,
+            "headers": target.headers,
+            "tls": None if target.tls is None else tls_of(settings),
+            "pid_file": settings.bot_pid_file,
+            "spool": _spool(settings),
+            "memory_alert": settings.memory_alert,
+            "arrived": arrived_file(settings, target.job),
+            "outage": _outage_file(settings, target.job),
+            "secrets": [password] if password else [],
+        }
+    )
 
 
-def _meter(settings: Settings, before: Counters | None = None) -> Meter:
-    spool = spool_folder(settings, "bot", settings.site_id or "")
-    return Meter(settings.bot_pid_file, spool, settings.memory_alert, before)
+def _spool(settings: Settings) -> Path:
+    return spool_folder(settings, "bot", settings.site_id or "")
 
 
-def _push_for_ever(settings: Settings, seconds: float, job: str | None) -> NoReturn:
-    meter = _meter(settings)
-    state: str | None = None
-    due = time.monotonic() + min(SHORTEST_INTERVAL_SECONDS, seconds)
-    while True:
-        time.sleep(max(0.0, due - time.monotonic()))
-        new_state = _try(settings, meter, job)
-        if new_state != state:
-            click.echo(one_line(f"push: {new_state}"), err=True)
-            state = new_state
-        due += seconds * (1 + max(0.0, time.monotonic() - due) // seconds)
-
-
-def _try(settings: Settings, meter: Meter, job: str | None) -> str:
-    """Pushes, and says in one line how that went. The certificate is read each time: it may have been renewed."""
-    try:
-        target = target_of(settings, job)
-        _push(settings, meter.read(), target)
-    except RectbotError as error:
-        return f"failed: {error}"
-    return f"arrives at {target.url.url}"
+def _outage_file(settings: Settings, job: str) -> Path | None:
+    """Where failures in a row are counted; nowhere if nobody can be told of them."""
+    return arrived_file(settings, job).with_suffix(".failures.json") if can_tell(settings) else None
 
 
 def _push(settings: Settings, body: bytes, target: Target) -> None:
-    outage = Outage(settings, target.job)
+    outage = Outage(_outage_file(settings, target.job), lambda what: tell(settings, target.job, what))
     try:
         send(body, target)
     except PushError as error:
         outage.failed(error)
         raise
-    remember(settings, target.job)
+    mark(arrived_file(settings, target.job))
     outage.over()
 
 

@@ -8,6 +8,7 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 from urllib3 import disable_warnings
@@ -16,6 +17,7 @@ from urllib3.util import Url, parse_url
 
 from rectbot.errors import ConfigError
 from rectbot.hosts import is_loopback
+from rectbot.push.resident import make_tls
 from rectbot.settings import Settings
 
 PATH = re.compile(r"(?P<base>.*)/metrics/job(?P<coded>@base64)?/(?P<job>[^/]+)(?P<labels>(/.*)?)")
@@ -52,7 +54,7 @@ def target_of(settings: Settings, job: str | None = None) -> Target:
         job=job,
         user=user,
         headers=_basic_auth(user, password) if password else {},
-        tls=_tls(settings) if url.scheme == "https" else None,
+        tls=make_tls(**tls_of(settings)) if url.scheme == "https" else None,
         warnings=tuple(warnings),
     )
 
@@ -93,21 +95,10 @@ def _decoded(text: str) -> str:
     return job
 
 
-def _tls(settings: Settings) -> ssl.SSLContext:
-    if settings.pushgateway_insecure:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    certificate = settings.pushgateway_cacert or _certificate_of_this_machine(settings)
-    try:
-        return ssl.create_default_context(cafile=certificate)
-    except ssl.SSLError:
-        raise ConfigError(f"PUSHGATEWAY_CACERT={certificate}: is not a certificate in PEM format") from None
-    except OSError as error:
-        raise ConfigError(
-            f"PUSHGATEWAY_CACERT={certificate}: cannot be read ({error.strerror}); correct the path or its permissions"
-        ) from None
+def tls_of(settings: Settings) -> dict[str, Any]:
+    """What `make_tls` is given for these settings."""
+    cafile = settings.pushgateway_cacert or _certificate_of_this_machine(settings)
+    return {"cafile": str(cafile) if cafile else None, "insecure": settings.pushgateway_insecure}
 
 
 def _certificate_of_this_machine(settings: Settings) -> Path | None:
