@@ -18,6 +18,7 @@ from rectbot.errors import ConfigError, RectbotError
 from rectbot.stack import certificate
 from rectbot.stack.init import init
 from rectbot.stack.layout import Layout, write_private
+from rectbot.stack.push_users import admits
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -140,6 +141,22 @@ def test_certificate_check_names_what_is_wrong(layout: Layout, tmp_path: Path) -
     layout.certificate.mkdir()
     with pytest.raises(ConfigError, match="cannot be read"):
         certificate.check(layout.certificate, layout.private_key)
+
+
+@pytest.mark.parametrize("env", [None, "PUSHGATEWAY_USER=prom\nPUSHGATEWAY_PASSWORD=\n"])
+def test_an_htpasswd_that_was_made_by_hand_is_taken(layout: Layout, env: str | None) -> None:
+    """Its password is the operator's, who pushes with it; this host gets a login of its own beside it."""
+    digest = bcrypt.hashpw(b"the operator's own", bcrypt.gensalt(5, b"2a")).decode().replace("$2a$", "$2y$", 1)
+    layout.htpasswd.parent.mkdir(parents=True)
+    layout.htpasswd.write_text(f"prom:{digest}\n")
+    if env is not None:
+        layout.env_file.write_text(env)
+    list(init(layout))
+    lines = layout.htpasswd.read_text().splitlines()
+    assert f"prom:{digest}" in lines
+    values = dotenv_values(layout.env_file)
+    assert admits("\n".join(lines), values["PUSHGATEWAY_USER"] or "", values["PUSHGATEWAY_PASSWORD"] or "")
+    assert list(init(layout)) == ["everything is there already: nothing was changed"]
 
 
 BY_HAND = "req -x509 -newkey rsa:2048 -keyout tls.key -out tls.crt -days 365 -nodes -subj /CN=localhost"

@@ -88,6 +88,8 @@ def _env(layout: Layout, rotate: str | None) -> Iterator[str]:
     for name, rotation in _GENERATED.items():
         if not values.get(name) or (rotation is not None and rotation == rotate):
             made[name] = secrets.token_urlsafe(_SECRET_BYTES)
+    if push_users.made_by_hand(layout.htpasswd, values):
+        made["PUSHGATEWAY_USER"] = push_users.BESIDE
     if rotate == "push" and push_users.of_sites(values):
         made |= push_users.renewed(values, *push_users.of_sites(values))
     if not made:

@@ -17,6 +17,7 @@ from rectbot.stack.layout import read_text, write_private
 NAMES = ("PUSHGATEWAY_USER", "PUSHGATEWAY_PASSWORD", "PUSHGATEWAY_PASSWORDS", "PUSH_JOBS", "FAILOVER_PRIORITY")
 _BCRYPT_ROUNDS = 10  # about 50 ms for each push: nginx computes it in its event loop
 _SECRET_BYTES = 24  # 192 bits: nothing that guesses gets there
+BESIDE = "hub"  # as whom this host pushes where a line of htpasswd that was made by hand has its usual name
 _PRIORITY = "xserver,oci"
 
 Values = Mapping[str, str | None]  # as an env file holds them
@@ -88,10 +89,18 @@ def write_htpasswd(path: Path, values: Values, *, anew: bool) -> Iterator[str]:
     right = {user for user, secret in wanted.items() if _matches(lines.get(user, ""), secret)}
     if there and right == wanted.keys() and not gone:
         return
-    kept = {} if anew else {user: digest for user, digest in lines.items() if user not in {*gone, *wanted, PUSH_USER}}
+    renamed = set() if own(values) == BESIDE else {PUSH_USER}
+    kept = {} if anew else {user: digest for user, digest in lines.items() if user not in {*gone, *wanted, *renamed}}
     digests = {user: lines[user] if user in right else _digest(secret) for user, secret in wanted.items()}
     write_private(path, "".join(f"{user}:{digest}\n" for user, digest in (digests | kept).items()))
     yield f"{'replaced' if there else 'wrote'} {path} (user {', '.join(digests | kept)}, bcrypt)"
+
+
+def made_by_hand(path: Path, values: Values) -> bool:
+    """Whether somebody has made htpasswd before `init` did: it admits us with a password that nobody has told us."""
+    if values.get("PUSHGATEWAY_PASSWORD") or not path.exists():
+        return False
+    return own(values) in lines_of(read_text(path, "make it readable for this user"))
 
 
 def admits(text: str, user: str, password: str) -> bool:
