@@ -155,8 +155,8 @@ FAULTS = [
     Fault(
         "the time is taken after sending",
         SCRIBE,
-        "        t = now + self._offset\n",
-        "        t = now + self._offset + self._lag\n",
+        "            now + self._offset,\n",
+        "            now + self._offset + self._lag,\n",
         SCRIBES + "test_the_record_s_time_never_runs_ahead_of_a_clock_however_late_answers_come",
     ),
     Fault(
