@@ -189,7 +189,7 @@ class Judge:
         stable = self.world.t - self.started[site.name] >= self.world.base.sit_out_max_ms
         self.failures[site.name] = (1 if stable else count + 1, self.world.t)
         self.disturbed(site)
-        self.world.after(1.02 * self.world.base.lock_ttl_ms + SLACK, self._check_gone, (site, site.run_number))
+        self.world.after(1.02 * site.config.lock_ttl_ms + SLACK, self._check_gone, (site, site.run_number))
 
     def _check_gone(self, failed: tuple[Site, int]) -> None:
         """I5: a leader whose workload has failed gives up the lead, and does not go on with it."""
