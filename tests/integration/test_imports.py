@@ -28,7 +28,7 @@ COMMANDS: dict[str, set[str]] = {
     "logs query {job=\"x\"}": SETTINGS | {"urllib3"},
     "logs ship --once there": SETTINGS | {"urllib3"},
     "install --site oci --dry-run": SETTINGS,
-    "init": SETTINGS | {"bcrypt", "cryptography", "_cffi_backend", "cffi"},
+    "init": SETTINGS | {"bcrypt", "cryptography", "_cffi_backend", "cffi", "yaml"},
 }  # fmt: skip
 WITHOUT_ASYNCIO = {"--help", "push --help", "push", "alert hello", "install --site oci --dry-run", "init"}
 
