@@ -106,6 +106,8 @@ def test_the_page_shows_the_new_leader_after_a_kill_and_the_reason(stack: Stack,
     assert time.monotonic() - changed < 3
     expect(page.locator("[data-name=site-xserver] .state")).to_have_text("silent", timeout=PATIENCE_MS)
     expect(page.locator(".events")).to_contain_text("expired", timeout=PATIENCE_MS)
+    happened = re.compile(r"xserver stopped answering; oci took over after \d+\.\d s without the bot")
+    expect(page.locator(".moves li").first).to_contain_text(happened, timeout=60_000)
     stack.run("site", "start", "xserver")
     expect(_leader(page)).to_have_text("xserver", timeout=40_000)
 

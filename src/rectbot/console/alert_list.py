@@ -24,7 +24,7 @@ class AlertList:
     def __init__(self, visit: Visit, tell: Callable[[Outcome], None]) -> None:
         self._visit, self._tell = visit, tell
         self._words = visit.words
-        self._note = Sentence().classes("hint").props("role=status")
+        self._note = Sentence().classes("hint age").props("role=status")
         self._box = ui.element("div").classes("alerts").props("aria-live=polite")
         self._dialog = ui.dialog()
         self._shown: object = None

@@ -89,6 +89,8 @@ class Question:
         words = visit.words
         self._words, self._shown = words, Consequence("", "")
         dialog.clear()
+        dialog.props["aria-label"] = title
+        dialog.update()
         attributes = "role=alertdialog aria-modal=true aria-labelledby=dialogue aria-describedby=consequence"
         with dialog, ui.element("div").classes("dialogue").props(attributes):
             with ui.element("div").props("id=dialogue"):

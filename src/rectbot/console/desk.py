@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 from rectbot.console.alerts import Alerts
 from rectbot.console.live import Live
+from rectbot.console.messages import Messages
 from rectbot.console.panels.ask import Asker
 from rectbot.console.panels.draw import Artist
+from rectbot.console.past import Past
 from rectbot.console.reach import Part, Reach
 from rectbot.console.shelf import Shelf
 from rectbot.console.tails import Tails
@@ -32,6 +34,8 @@ class Desk:
     artist: Artist
     alerts: Alerts
     tails: Tails
+    messages: Messages
+    past: Past
     live: Live
     reach: Reach
     dashboards: Shelf
@@ -58,16 +62,18 @@ class Desk:
 
         prometheus = upstream("prometheus", settings.console_prometheus_url)
         loki = upstream("loki", settings.console_loki_url)
-        alerts = Alerts(upstream("alertmanager", settings.console_alertmanager_url, now=True))
+        manager = upstream("alertmanager", settings.console_alertmanager_url, now=True)
+        alerts, messages = Alerts(manager), Messages(manager, prometheus)
         watched = upstream("prometheus", settings.console_prometheus_url, now=True)
         live = Live(store, watched, alerts, loki=loki, reach=reach)
         tails = Tails(Target(loki.url))
-        asker = Asker(prometheus, loki)
+        asker, past = Asker(prometheus, loki), Past()
         shelf = Shelf(settings.rectbot_home / "docker" / "monitoring" / "grafana" / "dashboards")
         try:
-            yield cls(settings, config, store, asker, Artist(asker), alerts, tails, live, reach, shelf)
+            yield cls(settings, config, store, asker, Artist(asker), alerts, tails, messages, past, live, reach, shelf)
         finally:
             await live.close()
+            await past.close()
             await tails.close()
             await store.close()
             await http.close()

@@ -13,7 +13,9 @@ from rectbot.console.alert_list import AlertList
 from rectbot.console.buttons import ActButton
 from rectbot.console.confirm import Confirm
 from rectbot.console.live import Now
+from rectbot.console.message_list import MessageList
 from rectbot.console.outcome import Outcome, hold_text
+from rectbot.console.past_card import PastCard
 from rectbot.console.visit import Visit, heading
 from rectbot.console.widgets import Lines, Sentence, Ticker, event_lines, moment
 from rectbot.console.words import Words
@@ -60,6 +62,12 @@ class LivePage:
             with ui.element("section").classes("card wide"):
                 heading(words("alert.title"), 2)
                 self._alerts = AlertList(self._visit, self.tell)
+        with ui.element("section").classes("card below"):
+            heading(words("happened.title"), 2)
+            self._past = PastCard(self._visit)
+        with ui.element("section").classes("card below"):
+            heading(words("message.title"), 2)
+            self._messages = MessageList(self._visit, self.tell)
         with ui.element("section").classes("card"):
             heading(words("events.title"), 2)
             self._events_age = Sentence().classes("hint age")
@@ -100,6 +108,8 @@ class LivePage:
             card.show(now)
         self._pushes.show(now)
         self._alerts.show(now)
+        self._messages.show(now)
+        self._past.show(now)
         self._confirm.show(now)
         silent = now.silent("store")
         age = as_of(self._words, now.read) if silent and now.read else ""

@@ -85,6 +85,10 @@ class Upstream:
         """The JSON of a request that changes something. Raises RectbotError."""
         return await self._json(_Question(method, path, body=body), TIMEOUT_SECONDS)
 
+    async def text(self, path: str) -> str:
+        """What a GET answers, if it is no JSON. Raises Unreachable, or RectbotError for a refusal."""
+        return await self._text(self._http, _Question("GET", path), self._patience)
+
     async def probe(self, path: str) -> None:
         """Asks whether it is there, over a connection of its own: those for questions may all be waiting."""
         with suppress(RectbotError):

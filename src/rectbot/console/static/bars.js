@@ -5,11 +5,12 @@ export default {
       <div v-for="item in items" class="bar-row">
         <span class="name">{{ item.name }}</span>
         <span class="track" aria-hidden="true"><span :style="{ width: item.share * 100 + '%', background: item.cell.colour }"></span></span>
-        <span class="value" :style="{ color: item.cell.colour }">{{ text(item.cell) }}</span>
+        <span class="value" :style="{ color: ink(item.cell.colour) }">{{ text(item.cell) }}</span>
       </div>
     </div>`,
   props: { items: { type: Array, default: () => [] }, label: String },
   methods: {
+    ink: (colour) => window.rectbotInk(colour),
     text: (cell) => cell.text ?? window.rectbotFormat(cell.value, cell.unit, cell.decimals),
   },
 };

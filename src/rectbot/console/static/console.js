@@ -221,6 +221,31 @@
   const escapes = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
   window.rectbotEscape = (text) => String(text).replace(/[&<>"']/g, (letter) => escapes[letter]);
 
+  // What the toolkit hangs at the end of the page, made plain for screen readers: an open list holds options and
+  // nothing else between, and is in a region of its own.
+  const PLACES = { menu: { en: "Choices", ja: "選択肢" }, notif: { en: "Messages", ja: "お知らせ" } };
+  const name = (node) => {
+    const kind = /^q-portal--(menu|notif)/.exec(node.id ?? "")?.[1] ?? (node.querySelector?.(".q-notifications") && "notif");
+    if (!kind) return;
+    node.setAttribute("role", "region");
+    node.setAttribute("aria-label", PLACES[kind][document.documentElement.lang] ?? PLACES[kind].en);
+    requestAnimationFrame(() => {
+      for (const between of node.querySelectorAll("[role=listbox] [tabindex]:not([role=option])")) {
+        between.removeAttribute("tabindex");
+        between.setAttribute("role", "presentation");
+      }
+    });
+  };
+  window.addEventListener("DOMContentLoaded", () => {
+    const look = (records) => records.forEach((record) => record.addedNodes.forEach(name));
+    new MutationObserver(look).observe(document.body, { childList: true });
+  });
+
+  // A colour as letters on a card, and as a ground for white ones: mixed until both themes can be read (4.5 to 1).
+  const plainly = (colour) => !colour || colour === "inherit" || colour === "transparent";
+  window.rectbotInk = (colour) => (plainly(colour) ? colour : `color-mix(in srgb, ${colour} 60%, var(--text))`);
+  window.rectbotFill = (colour) => (plainly(colour) ? colour : `color-mix(in srgb, ${colour} 70%, #000)`);
+
   // The tab's icon in the colour of the state.
   const colours = { good: "#15803d", warning: "#b45309", error: "#b91c1c", unknown: "#5a6472" };
   window.rectbotIcon = (tone) => {

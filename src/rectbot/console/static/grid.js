@@ -28,6 +28,8 @@ export default {
         ? window.rectbotTime(cell.time)
         : (cell.text ?? window.rectbotFormat(cell.value, cell.unit, cell.decimals)),
     hint: (cell) => (cell.time !== undefined ? window.rectbotTime(cell.time, { zone: true }) : undefined),
-    look: (cell) => (cell.filled ? { background: cell.filled, color: "#fff" } : { color: cell.colour }),
+    look: (cell) => (cell.filled
+      ? { background: window.rectbotFill(cell.filled), color: "#fff" }
+      : { color: window.rectbotInk(cell.colour) }),
   },
 };

@@ -3,7 +3,7 @@ export default {
   template: `
     <div class="stats" :class="{ many: items.length > 2 }">
       <div v-for="item in items" class="stat"
-           :style="item.background ? { background: item.colour, color: '#fff' } : { color: item.colour }">
+           :style="look(item)">
         <svg v-if="item.course" class="course" viewBox="0 0 100 20" preserveAspectRatio="none" aria-hidden="true">
           <polyline :points="item.course" fill="none" stroke="currentColor" stroke-width="1" vector-effect="non-scaling-stroke" />
         </svg>
@@ -14,6 +14,10 @@ export default {
     </div>`,
   props: { items: { type: Array, default: () => [] } },
   methods: {
+    look: (item) =>
+      item.background
+        ? { background: window.rectbotFill(item.colour), color: "#fff" }
+        : { color: window.rectbotInk(item.colour) },
     text: (cell) => cell.text ?? window.rectbotFormat(cell.value, cell.unit, cell.decimals),
   },
 };

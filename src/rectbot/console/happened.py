@@ -1,0 +1,132 @@
+"""What happened: each change of leader as a sentence with its cause and its gap, and which share of the time it was up.
+
+The definitions of leaderships, switches and gaps are the history's: see rectbot.history.story.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rectbot.console.widgets import moment
+from rectbot.console.words import Words
+from rectbot.history.story import Span, Switch, Told, gaps, leaderships, overlap, switches, up
+
+DAY_MS = 86_400_000
+WINDOWS = (1, 7, 30)  # days
+_UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
+
+
+@dataclass(frozen=True)
+class Day:
+    """A day of 24 hours that ends some whole days ago; times in ms. `share` is None where nothing is known."""
+
+    span: Span
+    share: float | None
+    down: int
+
+
+@dataclass(frozen=True)
+class Happened:
+    """`windows`: by days, which share of the time the bot was up, as far as it is known; `known`: since when it is."""
+
+    moves: tuple[Move, ...]  # the newest first
+    windows: dict[int, float | None]
+    days: tuple[Day, ...]  # the oldest first
+    known: int | None
+
+
+@dataclass(frozen=True)
+class Move:
+    """A change of leader; `back` is the later one that undid it by itself."""
+
+    switch: Switch
+    back: Switch | None = None
+
+
+def happened(events: Sequence[Told], now: int, gone: int | None = None) -> Happened:
+    """From events in the order of their times; `now` is when it was last known how things stand.
+
+    `gone` is since when nobody leads: of a leader that nobody has followed yet no event tells that it is away.
+    """
+    leases = leaderships(events)
+    known = events[0].time if events else None
+    spans = up(leases, now if gone is None else min(now, gone))
+    days = [Span(now - (ago + 1) * DAY_MS, now - ago * DAY_MS) for ago in reversed(range(max(WINDOWS)))]
+    return Happened(
+        moves=tuple(reversed(_joined(switches(leases, events)))),
+        windows={count: _day(Span(now - count * DAY_MS, now), spans, known).share for count in WINDOWS},
+        days=tuple(_day(day, spans, known) for day in days),
+        known=known,
+    )
+
+
+def _day(span: Span, spans: Sequence[Span], known: int | None) -> Day:
+    """Only the part of it from which something is known counts."""
+    if known is None or known >= span.end:
+        return Day(span, None, 0)
+    counted = Span(max(span.start, known), span.end)
+    within = [each for each in spans if overlap(each, counted)]
+    down = sum(gap.end - gap.start for gap in gaps(within, counted))
+    return Day(span, 1 - down / (counted.end - counted.start), down)
+
+
+def _joined(found: Sequence[Switch]) -> list[Move]:
+    """A failover and the failback that follows it are one story."""
+    moves: list[Move] = []
+    for switch in found:
+        before = moves[-1] if moves else None
+        if before is not None and before.back is None and _undoes(switch, before.switch):
+            moves[-1] = Move(before.switch, switch)
+        else:
+            moves.append(Move(switch))
+    return moves
+
+
+def _undoes(later: Switch, earlier: Switch) -> bool:
+    there_and_back = (later.from_site, later.to_site) == (earlier.to_site, earlier.from_site)
+    by_itself = later.planned and not later.who and not earlier.planned
+    return there_and_back and by_itself and earlier.from_site != earlier.to_site
+
+
+def told(words: Words, move: Move) -> str:
+    """The sentence, for a Sentence element: its moments are written in the browser's zone."""
+    return (
+        f"{moment(move.switch.at / 1000)} {words('happened.and').join(_clauses(words, move))}{words('happened.stop')}"
+    )
+
+
+def _clauses(words: Words, move: Move) -> Iterator[str]:
+    switch = move.switch
+    names = {"site": switch.from_site, "to": switch.to_site}
+    cause = words(f"happened.{switch.kind}", **names)
+    if switch.who:
+        cause = words("happened.ordered", who=switch.who, **names)
+    elif switch.why and switch.kind in ("workload-failed", "renew-failed"):
+        cause = f"{cause} ({switch.why})"
+    yield cause
+    same = switch.from_site == switch.to_site
+    if switch.gap is None:
+        yield words("happened.never.same" if same else "happened.never", **names)
+    else:
+        yield words("happened.same" if same else "happened.took", gap=length(words, switch.gap), **names)
+    if move.back is not None:
+        yield words("happened.back", site=move.back.to_site, after=length(words, move.back.at - switch.at))
+
+
+def length(words: Words, ms: int) -> str:
+    """A duration in words."""
+    seconds = max(0, ms) / 1000
+    unit, size = next((each for each in _UNITS if seconds >= each[1]), ("s", 1))
+    number = seconds / size
+    text = f"{number:.1f}" if unit == "s" or number < 10 else f"{number:.0f}"
+    return words(f"length.{unit}", n=text if unit == "s" else text.removesuffix(".0"))
+
+
+def percent(share: float | None) -> str:
+    """Never rounded up to a hundred: 99.998 % is not all."""
+    if share is None:
+        return "-"
+    if share >= 1:
+        return "100 %"
+    return f"{min(99.99, int(share * 10_000) / 100):.2f} %"
