@@ -233,7 +233,7 @@ def test_the_bot_gets_every_setting_of_the_failover() -> None:
     prefixes = ("FAILOVER_", "FAILBACK_", "LOCK_", "RENEW_", "HB_", "STOP_", "LEADER_", "LOGIN_", "BOT_APP")
     discord = ("DISCORD_API", "DISCORD_LOGIN", "DISCORD_AWAY")
     assert {name for name in KNOWN if name.startswith((*prefixes, *discord))} <= set(environment)
-    assert (environment["FAILOVER_ENABLED"], environment["SITE_ID"], environment["REDIS_HOST"]) == (
+    assert (environment["FAILOVER_ENABLED"], _filled_in(environment["SITE_ID"]), environment["REDIS_HOST"]) == (
         "true",
         "oci",
         "redis",

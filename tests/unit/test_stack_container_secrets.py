@@ -147,3 +147,14 @@ def test_what_containers_cannot_read_is_a_fail_that_names_it(layout: Layout, nam
     assert str(path) in verdict.found.split()
     list(init(layout))
     assert containers_can_read(subject).result is Result.PASS
+
+
+def test_the_bot_of_the_compose_file_is_of_the_site_that_the_settings_name(layout: Layout) -> None:
+    _set(layout, "FAILOVER_PRIORITY", "tokyo,osaka")
+    _set(layout, "SITE_ID", "osaka")
+    list(init(layout))
+    logins = parse_logins(dotenv_values(layout.env_file)["REDIS_PASSWORDS"] or "")
+    bot = dotenv_values(layout.container_secrets / "bot.env")
+    assert (bot["REDIS_USER"], bot["REDIS_PASSWORD"]) == ("osaka", logins["osaka"])
+    assert "SITE_ID: ${SITE_ID:-oci}" in COMPOSE
+    assert "expected: tokyo-bot" in _text(layout, "pushes.yml")

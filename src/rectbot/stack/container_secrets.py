@@ -21,7 +21,7 @@ from rectbot.stack import push_users, redis_users, targets
 from rectbot.stack.env_file import single_quoted
 from rectbot.stack.layout import Layout, read_text, write_private
 
-BOT_SITE = "oci"  # as docker-compose.monitoring.yml has it
+BOT_SITE = "oci"  # where SITE_ID names no other, as docker-compose.monitoring.yml has it
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o444
 _LEASE = ("LEASE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -117,7 +117,8 @@ def _contents(layout: Layout) -> dict[str, str]:
 def _bot(env: dict[str, str]) -> dict[str, str]:
     """The bot of the compose file logs in at Redis as its site does."""
     passwords = parse_logins(env.get("REDIS_PASSWORDS", ""))
-    user = BOT_SITE if BOT_SITE in passwords else env.get("REDIS_USER", "")
+    site = env.get("SITE_ID") or BOT_SITE
+    user = site if site in passwords else env.get("REDIS_USER", "")
     password = passwords.get(user, env.get("REDIS_PASSWORD", ""))
     own = {"REDIS_USER": user, "REDIS_PASSWORD": password, "DISCORD_BOT_TOKEN": env.get("DISCORD_BOT_TOKEN", "")}
     return own | {name: env[name] for name in _LEASE if env.get(name)}
