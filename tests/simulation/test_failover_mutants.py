@@ -181,7 +181,7 @@ MUTANTS = [
         "I1 I4 I5 I6",
     ),
     Mutant("epoch not raised", rules, "    record.epoch += 1\n", "    record.epoch += 0\n", "I6"),
-    Mutant("epochs begin anew in a restarted store", rules, "record.epoch += LOST_EPOCHS", "record.epoch = 0", "I6"),
+    Mutant("epochs begin anew in a restarted store", rules, "max(record.epoch, found.epoch) + LOST_EPOCHS", "0", "I6"),
     # who leads, and when
     Mutant(
         "campaign that ignores the order of preference",

@@ -7,7 +7,7 @@ import pytest
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Campaign, Granted, Refused, Renew, Renewed, Reply, Request
 from rectbot.failover.record import Draft, Seen
-from rectbot.failover.rules import initialise
+from rectbot.failover.rules import LOST_EPOCHS, initialise
 from rectbot.failover.scribe import Scribe
 from rectbot.failover.view import View
 
@@ -113,3 +113,16 @@ def test_a_grant_whose_answer_was_lost_is_found_and_counts_from_when_it_was_work
     assert isinstance(found, Granted)
     assert (found.epoch, found.sent_at) == (1, 1_000)
     assert register.version == 1, "nothing had to be written"
+
+
+def test_a_server_that_knows_less_than_another_one_did_begins_far_above_both(register: Register) -> None:
+    """An address that named another server for a while: who leads here now has an epoch that nobody had there."""
+    scribe, there = Scribe(CONFIG), register.seen.record
+    assert there is not None
+    there.epoch = 7_000
+    scribe.has_read(register.seen, 0, 1_000)
+    here = initialise(FailoverConfig(site="", owner="p"), None, View(0, 0, 0, 0, {}), "n0")
+    scribe.has_read(Seen("0", "n1", here), 0, 2_000)
+    made = scribe.propose(Campaign(True, 0), 2_000, 0)
+    assert isinstance(made, Draft)
+    assert made.record.epoch == 7_000 + LOST_EPOCHS

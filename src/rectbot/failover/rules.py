@@ -73,6 +73,7 @@ class Forgetful(NamedTuple):
     server: str
     why: str
     ttl: int  # the longest of any lease that the asker has seen there
+    epoch: int = 0  # the highest that it has seen, at whichever server
 
 
 class Obstructed:
@@ -129,7 +130,7 @@ def suspend(config: FailoverConfig, record: Record | None, view: View, found: Fo
         record.owed_until = max(0, config.login_burst - LOST_LOGINS) * config.login_ms
     else:
         record = record.copy()
-        record.epoch += LOST_EPOCHS
+        record.epoch = max(record.epoch, found.epoch) + LOST_EPOCHS
         ttl = max(ttl, *(beat.ttl for beat in record.beats.values()), record.lock.ttl if record.lock else 0, 0)
     record.server, record.lineage, record.beats, record.twins = found.server, f"{config.owner} {view.n}", {}, {}
     record.suspended = Suspension(config.owner, view.n, ttl, max(record.t, view.t))

@@ -57,6 +57,7 @@ class Scribe:
         self._writes = 0
         self._offset = 0  # the record's time minus ours
         self._ttl = config.lock_ttl_ms  # the longest of any lease that was seen
+        self._epoch = 0  # the highest that was seen
         self._lock = Watched()
         self._quiet = Watched()
         self._twin = Watched()
@@ -141,6 +142,7 @@ class Scribe:
     def _watch(self, record: Record, now: int) -> None:
         if not self._forgot:
             self._lineages.add(record.lineage)
+        self._epoch = max(self._epoch, record.epoch)
         if lock := record.lock:
             self._lock.look(lock.owner, lock.n, now)
             self._ttl = max(self._ttl, lock.ttl)
@@ -180,7 +182,7 @@ class Scribe:
         self.number()
         view = self._view(now, wall)
         if self._forgot or record is None:
-            record = suspend(self._config, record, view, Forgetful(known.server, self._forgot, self._ttl))
+            record = suspend(self._config, record, view, Forgetful(known.server, self._forgot, self._ttl, self._epoch))
         made, reply = judge(self._config, record, request, view)
         if made is None:
             if not self._forgot:
