@@ -3,8 +3,8 @@ export default {
   template: `
     <div class="completion">
       <label><span class="hint">{{ label }}</span>
-        <textarea ref="field" v-model="text" rows="2" spellcheck="false" role="combobox" :aria-expanded="open.length > 0"
-                  aria-autocomplete="list" aria-controls="completion-names" :aria-label="label"
+        <textarea ref="field" v-model="text" rows="2" spellcheck="false"
+                  aria-autocomplete="list" :aria-controls="open.length ? 'completion-names' : undefined" :aria-label="label"
                   @input="find" @keydown="key" @blur="away"></textarea></label>
       <button type="button" class="ask" @click="ask">▶</button>
       <ul v-if="open.length" id="completion-names" role="listbox" :aria-label="label">
