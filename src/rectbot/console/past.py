@@ -83,6 +83,7 @@ async def _export() -> tuple[Told, ...]:
     finally:
         if process.returncode is None:
             process.kill()
+            await process.wait()  # else its pipes outlive the event loop, and say so with a traceback
     if process.returncode or len(out) > _MOST_BYTES:
         said = error.decode(errors="replace").strip().splitlines()
         raise RectbotError(said[-1] if said else "the history cannot be read")

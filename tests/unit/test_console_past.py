@@ -1,0 +1,36 @@
+"""The reading of the recorded past: it leaves nothing behind when it is ended."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from asyncio.subprocess import Process
+from typing import Any
+
+import pytest
+
+from rectbot.console import past
+from rectbot.console.live import Now
+
+HANGS = (sys.executable, "-c", "import time; time.sleep(60)")
+
+
+def test_a_reading_is_not_over_before_its_program_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the program's pipes outlive the event loop, of which they complain with a traceback."""
+    start, started = asyncio.create_subprocess_exec, asyncio.Queue[Process]()
+
+    async def noted(*command: str, **pipes: Any) -> Process:
+        process = await start(*command, **pipes)
+        started.put_nowait(process)
+        return process
+
+    async def end_while_it_reads() -> int | None:
+        reading = past.Past()
+        reading.look(Now(at=0.0))
+        process = await started.get()
+        await reading.close()
+        return process.returncode
+
+    monkeypatch.setattr(past, "COMMAND", HANGS)
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", noted)
+    assert asyncio.run(end_while_it_reads()) == -9
