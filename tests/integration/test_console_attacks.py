@@ -45,9 +45,12 @@ def unguarded(tmp_path: Path) -> Iterator[Hub]:
 
 
 def _memory(found: Hub) -> int:
-    """What the hub holds, with its children."""
-    main = psutil.Process(found.process.pid)
-    return sum(process.memory_full_info().uss for process in (main, *main.children(recursive=True)))
+    """What the hub and its console hold, once the program that reads the history for a page's first look has ended."""
+    main, deadline = psutil.Process(found.process.pid), time.monotonic() + 60
+    while len(processes := [main, *main.children(recursive=True)]) > 2:
+        assert time.monotonic() < deadline, [process.cmdline() for process in processes]
+        time.sleep(0.1)
+    return sum(process.memory_full_info().uss for process in processes)
 
 
 def _status(
