@@ -170,7 +170,9 @@ class Settings(FailoverSettings):
 
     # Push
     pushgateway_url: str | None = None
-    pushgateway_user: str | None = None
+    pushgateway_user: str | None = Field(
+        default=None, pattern=r"^[^#:][^:]*$", description="no colon, no # at its start"
+    )
     pushgateway_password: SecretStr | None = None
     pushgateway_passwords: SecretStr | None = None
     push_jobs: str | None = None

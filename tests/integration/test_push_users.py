@@ -124,7 +124,7 @@ def test_pushes_of_every_login_are_told_from_guesses(user: str, stack: Stack) ->
     assert [stack.push(user, password, "/metrics/job/game")[0] for _ in range(50)] == [200] * 50
 
 
-@pytest.mark.parametrize("user", ['a"b', "a\\b", "ä ö", "$remote_addr", "x;y{}", "~^.*", "#"])
+@pytest.mark.parametrize("user", ['a"b', "a\\b", "ä ö", "$remote_addr", "x;y{}", "~^.*", "a#"])
 def test_whatever_the_monitoring_host_is_called_it_is_known(user: str, tmp_path: Path) -> None:
     with _stack(tmp_path, {"PUSHGATEWAY_USER": user, "PUSHGATEWAY_PASSWORD": "pw"}) as stack:
         assert [stack.push(user, "pw", "/metrics/job/any")[0] for _ in range(30)] == [200] * 30

@@ -128,7 +128,7 @@ async def test_etcd_with_logins(etcd: Etcd) -> None:
 
 async def test_etcds_to_a_server_without_tls_and_the_other_way(etcd: Etcd) -> None:
     with pytest.raises(StoreUnavailable, match="does not speak TLS: write etcd://"):
-        await on_etcd(f"etcds://{etcd.hosts}").read(boottime_ms() + 800)
+        await on_etcd(f"etcds://{etcd.hosts}").read(soon())
 
 
 async def test_a_bucket_says_what_is_wrong(s3: S3) -> None:

@@ -53,7 +53,7 @@ class Gateway:
 
         Raises StoreUnavailable, or ConfigError where another try cannot help.
         """
-        why, tries, members = "no time was left", 0, len(self.cluster.members)
+        why, tries, members = "", 0, len(self.cluster.members)
         while (left := (give_up_at - boottime_ms()) / 1000) > 0:
             # All of them may be slow: so each round of the members gives them twice as long as the one before.
             limit = min(left, self._patience() * 2 ** (tries // members)) if members > 1 else left
@@ -65,7 +65,8 @@ class Gateway:
             except ssl.SSLCertVerificationError as error:
                 raise ConfigError(f"etcd at {where}: its certificate is not accepted: {error.verify_message}") from None
             except (OSError, HTTPException, ValueError) as error:
-                why = f"{where}: {_in_words(error)}"
+                if not (why and isinstance(error, TimeoutError)):  # the last try may have had no time for an answer
+                    why = f"{where}: {_in_words(error)}"
                 self._at += 1
                 await asyncio.sleep(min(_PAUSE_S, limit))  # all may refuse at once
             except Refused as refusal:
@@ -73,7 +74,7 @@ class Gateway:
                 _check(refusal, self.cluster)
                 why = f"{where}: {refusal}"
                 self._at += 1
-        raise StoreUnavailable(f"etcd did not answer in time: {why}")
+        raise StoreUnavailable(f"etcd did not answer in time: {why or 'no time was left'}")
 
     async def stream(self, path: str, body: dict[str, Any], silence_s: float) -> AsyncIterator[dict[str, Any]]:
         """The answers of a request that is answered for ever. Raises OSError when none has come for `silence_s`."""
