@@ -70,7 +70,7 @@ def _hanging_console(stack: Stack) -> Iterator[None]:
     """The browser notices nothing of it at first: its connection is there, and what it sends waits."""
     processes = [each for each in map(psutil.Process, stack.leftovers()) if each.name() != "redis-server"]
     hub = next(each for each in processes if each.cmdline()[-2:] == ["hub", "serve"])
-    (console,) = hub.children()
+    console = next(each for each in hub.children() if each.cmdline()[-2:] == ["hub", "console"])
     os.kill(console.pid, signal.SIGSTOP)
     try:
         yield

@@ -189,7 +189,7 @@ def nobody_leads(stack: Stack) -> Iterator[None]:
 def no_push(stack: Stack) -> Iterator[None]:
     """The Pushgateway has lost the job, and the agent is frozen: between two pushes, or one on its way would arrive."""
     metrics = f"{stack.url('pushgateway')}/metrics"
-    agents = [process for pid in stack.leftovers() if "--every" in (process := psutil.Process(pid)).cmdline()]
+    agents = [each for each in map(psutil.Process, stack.leftovers()) if "resident.py" in " ".join(each.cmdline())]
     assert agents
     started = max(agent.create_time() for agent in agents)
     until(lambda: time.time() - stack.status()["push"]["xserver-bot"]["age_s"] > started, 30, "the agent has pushed")

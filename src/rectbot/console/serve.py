@@ -110,6 +110,7 @@ def application(settings: Settings, port: int, auth: Auth, desk: Desk, doors: Do
     login.add_routes(app, auth, cookies, lambda session: clients.dismiss(session, auth))
     pages.add(desk, auth)
     core.app.config.socket_io_js_transports = ["websocket"]  # see Guard
+    core.app.config.quasar_config["loadingBar"]["skipHijack"] = True  # a bar without a name, over what says it loads
     ui.run_with(
         app,
         title="rectbot",
