@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import threading
 import time
 from collections import OrderedDict
@@ -89,18 +88,3 @@ class Rates:
         now = time.monotonic()
         since, level = self._buckets.get(client, (now, self.burst))
         return min(self.burst, level + (now - since) * self.per_second)
-
-
-def client_of(address: str | None) -> str:
-    """Whom an address belongs to: all of loopback is one, and so is an IPv6 network of 64 bits."""
-    try:
-        found = ipaddress.ip_address((address or "").partition("%")[0])
-    except ValueError:
-        return address or ""
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is not None:
-        found = found.ipv4_mapped
-    if found.is_loopback:
-        return "loopback"
-    if isinstance(found, ipaddress.IPv6Address):
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)

@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from rectbot.hosts import source
 from rectbot.logs.logql.errors import QueryError
 from rectbot.logs.server import bodies, deletions, exposition, frames, wire
 from rectbot.logs.server.bodies import BodyError
-from rectbot.logs.server.budget import Budget, Rates, Share, SpentError, client_of
+from rectbot.logs.server.budget import Budget, Rates, Share, SpentError
 from rectbot.logs.server.connections import Connections
 from rectbot.logs.server.ingest import Ingest, RejectedError
 from rectbot.logs.server.workers import Workers
@@ -95,7 +96,7 @@ class Handlers:
 
     async def push(self, request: web.Request) -> web.Response:
         """Takes lines; 204 when they are on the disk."""
-        client = client_of(request.remote)
+        client = source(request.remote or "")
         if (seconds := self.rates.wait(client)) > 0:
             limit = f"{self.limits.client_bytes_per_second:g} bytes/s"
             return self._refuse(f"limit: {limit}", f"more for {seconds:.0f} s", math.ceil(min(seconds, 60)))
