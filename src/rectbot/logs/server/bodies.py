@@ -44,8 +44,6 @@ async def read(request: web.Request, most: int, share: Share, seconds: float) ->
                 parts.append(part)
     except TimeoutError:
         raise BodyError(f"the body took longer than {seconds:g} s", 408) from None
-    except web.HTTPException:
-        raise
     except (ValueError, OSError, web.RequestPayloadError):
         raise BodyError("the body was broken off") from None
     return b"".join(parts)

@@ -13,7 +13,6 @@ from aiohttp import WSMsgType, web
 from rectbot.logs.logql.errors import QueryError
 from rectbot.logs.server import frames
 from rectbot.logs.server.budget import Budget, SpentError
-from rectbot.logs.server.connections import Connections
 from rectbot.logs.server.workers import Workers
 from rectbot.logs.store.index import Change, ChunkRef
 from rectbot.logs.store.store import Store
@@ -75,8 +74,8 @@ class _Tail:
 class Tails:
     """All clients that follow."""
 
-    def __init__(self, store: Store, workers: Workers, connections: Connections, budget: Budget) -> None:
-        self.store, self._workers, self._connections, self._budget = store, workers, connections, budget
+    def __init__(self, store: Store, workers: Workers, budget: Budget) -> None:
+        self.store, self._workers, self._budget = store, workers, budget
         self._tails: set[_Tail] = set()
         self._sockets: set[web.WebSocketResponse] = set()
         workers.followers.append(self._offer)
@@ -119,16 +118,11 @@ class Tails:
             if not socket.prepared:
                 raise
             log.info("a tail ended: %s", error)
-            await self._end(request)
+            _end(request)
         finally:
             self._tails.discard(tail)
             self._sockets.discard(socket)
         return socket
-
-    async def _end(self, request: web.Request) -> None:
-        """A client that reads nothing would not read a farewell."""
-        if request.transport is not None:
-            request.transport.abort()
 
     async def _overlap(self, socket: web.WebSocketResponse, tail: _Tail, start: int, seen: _Seen) -> None:
         """What came between the listening and the look back is in both."""
@@ -178,3 +172,9 @@ class Tails:
             share.grow(len(message))
             async with asyncio.timeout(_SECONDS):
                 await socket.send_str(message.decode())
+
+
+def _end(request: web.Request) -> None:
+    """A client that reads nothing would not read a farewell."""
+    if request.transport is not None:
+        request.transport.abort()
