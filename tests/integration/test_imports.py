@@ -34,13 +34,18 @@ WITHOUT_ASYNCIO = {"--help", "push --help", "push", "alert hello", "install --si
 
 
 def imported(command: str, home: Path) -> set[str]:
-    """The top-level modules that a command imports, as Python itself tells."""
+    """The top-level modules that a command imports."""
     (home / "there").write_text("a line\n")
     (home / ".env.example").touch()
     urls = {"PUSHGATEWAY_URL": f"{NOWHERE}/metrics/job/x", "LOKI_URL": NOWHERE, "RECTBOT_HOME": str(home)}
     environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ} | urls | SITE
+    return traced("-m", "rectbot", *command.split(), home=home, environment=environment)
+
+
+def traced(*words: str, home: Path, environment: dict[str, str] | None = None) -> set[str]:
+    """The top-level modules that `python WORDS` imports, as Python itself tells."""
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "rectbot", *command.split()],
+        [sys.executable, "-X", "importtime", *words],
         env=environment,
         cwd=home,
         capture_output=True,
@@ -67,3 +72,7 @@ def test_a_command_imports_what_it_needs_and_no_more(command: str, tmp_path: Pat
     assert libraries <= COMMANDS[command]
     if command in WITHOUT_ASYNCIO:
         assert "asyncio" not in modules
+
+
+def test_the_log_store_leaves_expressions_and_grammars_to_its_worker(tmp_path: Path) -> None:
+    assert not traced("-c", "import rectbot.logs.server.app", home=tmp_path) & {"re2", "_re2", "lark"}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Container, Iterable, Iterator
-from functools import lru_cache
 
 import msgspec
 
@@ -16,6 +15,7 @@ from rectbot.logs.pipeline import jsonscan
 from rectbot.logs.pipeline.entry import Entry, Stage
 from rectbot.logs.pipeline.hints import ALL
 from rectbot.logs.pipeline.jsonscan import JsonError
+from rectbot.logs.pipeline.keys import sanitize, underscored
 from rectbot.logs.pipeline.lines import pattern_parts
 from rectbot.logs.pipeline.logfmt import logfmt_pairs
 
@@ -25,7 +25,6 @@ _LIST = msgspec.json.Decoder(list[msgspec.Raw])
 _TEXT = msgspec.json.Decoder(str)
 _ANY = msgspec.json.Decoder(msgspec.Raw)
 _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-_BAD = re.compile(r"[^a-zA-Z0-9_]")
 _MOST_NESTED = 1 << 20  # bytes of objects in objects in objects, of one line
 _LEAST_NESTED = _MOST_NESTED >> 6  # that one counts for: never more than 64 in each other
 _TWO_OBJECTS = byte_search(rb"\}[ \t\r]*\{")
@@ -34,15 +33,6 @@ _TWO_OBJECTS = byte_search(rb"\}[ \t\r]*\{")
 def two_objects(text: bytes) -> bool:
     """Whether a line may hold two objects, where the C parser would not mind."""
     return _TWO_OBJECTS(text) is not None
-
-
-@lru_cache(maxsize=4096)
-def sanitize(key: str) -> str:
-    """A key as a label name: what a name may not hold becomes an underscore."""
-    key = key.strip()
-    if key[:1].isascii() and key[:1].isdigit():
-        key = "_" + key
-    return _BAD.sub("_", key)
 
 
 def scalar(raw: bytes) -> str | None:
@@ -84,7 +74,7 @@ def _members(text: bytes) -> Iterable[tuple[str, bytes]]:
 
 
 def _joined(prefix: str, key: str) -> str:
-    return sanitize(key) if not prefix else prefix + "_" + _BAD.sub("_", key) if key.strip() else prefix
+    return sanitize(key) if not prefix else prefix + "_" + underscored(key) if key.strip() else prefix
 
 
 _ESCAPED_KEY = byte_search(rb'\\(?:u[0-9a-fA-F]{4}|[^u])[^"]*"[ \t\r\n]*:')

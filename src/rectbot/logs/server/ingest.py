@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import islice
 
-from rectbot.logs.pipeline.parsers import sanitize
+from rectbot.logs.pipeline.keys import sanitize
 from rectbot.logs.server.wire import Metadata, Pushed
 from rectbot.logs.store.chunk import Encoded, encode
 from rectbot.logs.store.index import Index, stream_key
