@@ -16,21 +16,13 @@ from rectbot.logs.pipeline.build import build
 from rectbot.logs.pipeline.entry import Entry
 from rectbot.logs.pipeline.labels import stream_test
 from rectbot.logs.server import params as read
-from rectbot.logs.server.frames import Job
+from rectbot.logs.server.frames import Begun, Job, News
 from rectbot.logs.server.params import Params
 from rectbot.logs.server.query import again
 from rectbot.logs.store.index import ChunkRef, Stream
 from rectbot.logs.store.reader import MovedError, Reader
 
 _ENOUGH = 128 << 10  # bytes of lines for one message: what a slow client can make the server hold
-
-
-class Begun(msgspec.Struct):
-    """A tail's first answer: what there was, from when on it follows, and how many seconds it waits."""
-
-    streams: list[dict[str, object]]
-    start: int
-    delay: int
 
 
 def _tree(params: Params) -> ast.Logs:
@@ -79,7 +71,7 @@ def new(reader: Reader, params: Params, job: Job, context: Context) -> bytes:
     if not entries and not lost:
         return b""
     entries.sort(key=lambda entry: entry.time)
-    return msgspec.json.encode({"streams": by_stream(entries), "dropped_entries": lost or None})
+    return msgspec.json.encode(News(by_stream(entries), lost or None))
 
 
 def _matching(refs: list[tuple[str, ChunkRef]], matches: object, context: Context) -> Iterator[tuple[Stream, ChunkRef]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
@@ -56,6 +57,21 @@ class Done(msgspec.Struct, tag="done", array_like=True):
     status: int
     used: int = 0  # of a tail's new chunks, how many are done with,
     skip: int = 0  # and how many lines of the one behind them
+
+
+class Begun(msgspec.Struct):
+    """The body of a tail's first answer: what there was, from when on it follows, and how many seconds it waits."""
+
+    streams: list[dict[str, Any]]
+    start: int
+    delay: int
+
+
+class News(msgspec.Struct):
+    """The body of a later one, and a message to the client: what is new, and what will not be looked at."""
+
+    streams: list[dict[str, Any]]
+    dropped_entries: list[dict[str, Any]] | None = None
 
 
 class Pong(msgspec.Struct, tag="pong", array_like=True):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from typing import Any
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -22,17 +21,6 @@ _MOST_WAITING = 1024  # chunks that a slow client may lag behind; then lines are
 _MOST_TOLD = 100  # of what was dropped
 _AT_ONCE = 256  # chunks for one question
 _SECONDS = 10.0  # that the worker may take for it, and a client to read the answer
-
-
-class _Begun(msgspec.Struct):
-    streams: list[dict[str, Any]]
-    start: int
-    delay: int
-
-
-class _Message(msgspec.Struct):
-    streams: list[dict[str, Any]]
-    dropped_entries: list[dict[str, Any]] | None = None
 
 
 _Seen = set[tuple[str, str]]  # time and line
@@ -105,13 +93,13 @@ class Tails:
             _, body = await self._workers.ask(job)
             with self._budget.share() as share:
                 share.grow(2 * len(body))
-                begun = msgspec.json.decode(body, type=_Begun)
+                begun = msgspec.json.decode(body, type=frames.Begun)
                 del body
                 await socket.prepare(request)
                 self._sockets.add(socket)
                 seen = {(value[0], value[1]) for stream in begun.streams for value in stream["values"]}
                 if begun.streams:
-                    await self._send(socket, msgspec.json.encode(_Message(begun.streams)))
+                    await self._send(socket, msgspec.json.encode(frames.News(begun.streams)))
                 await self._overlap(socket, tail, begun.start, seen)
             await self._follow(socket, tail, begun.start, begun.delay)
         except (ConnectionError, TimeoutError, SpentError, QueryError) as error:
@@ -134,7 +122,7 @@ class Tails:
             overlap -= before - len(tail.waiting) if not tail.skip else 0
             if not body:
                 continue
-            message = msgspec.json.decode(body, type=_Message)
+            message = msgspec.json.decode(body, type=frames.News)
             for stream in message.streams:
                 stream["values"] = [value for value in stream["values"] if (value[0], value[1]) not in seen]
             message.streams = [stream for stream in message.streams if stream["values"]]
