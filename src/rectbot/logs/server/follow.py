@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 
@@ -19,7 +19,7 @@ from rectbot.logs.server import params as read
 from rectbot.logs.server.frames import Begun, Job, News
 from rectbot.logs.server.params import Params
 from rectbot.logs.server.query import again
-from rectbot.logs.store.index import ChunkRef, Stream
+from rectbot.logs.store.index import ChunkRef, Stream, labels_of
 from rectbot.logs.store.reader import MovedError, Reader
 
 _ENOUGH = 128 << 10  # bytes of lines for one message: what a slow client can make the server hold
@@ -65,8 +65,7 @@ def new(reader: Reader, params: Params, job: Job, context: Context) -> bytes:
             break
         context.used, context.skip = context.used + 1, 0
     lost = [
-        {"labels": stream.labels, "timestamp": str(ref.first)}
-        for stream, ref in _matching(job.lost, matches, Context(context.limits))
+        {"labels": labels, "timestamp": str(ref.first)} for key, ref in job.lost if matches(labels := labels_of(key))
     ]
     if not entries and not lost:
         return b""
@@ -74,13 +73,14 @@ def new(reader: Reader, params: Params, job: Job, context: Context) -> bytes:
     return msgspec.json.encode(News(by_stream(entries), lost or None))
 
 
-def _matching(refs: list[tuple[str, ChunkRef]], matches: object, context: Context) -> Iterator[tuple[Stream, ChunkRef]]:
-    assert callable(matches)
+def _matching(
+    refs: list[tuple[str, ChunkRef]], matches: Callable[[dict[str, str]], bool], context: Context
+) -> Iterator[tuple[Stream, ChunkRef]]:
+    """Those of the tail's streams; the others are done with."""
     for key, ref in refs:
         context.check()
-        stream = Stream(key, msgspec.json.decode(key, type=dict[str, str]))
-        if matches(stream.labels):
-            yield stream, ref
+        if matches(labels := labels_of(key)):
+            yield Stream(key, labels), ref
         else:
             context.used += 1
 

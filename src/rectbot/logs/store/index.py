@@ -48,6 +48,11 @@ def stream_key(labels: dict[str, str]) -> str:
     return msgspec.json.encode(labels, order="sorted").decode()
 
 
+def labels_of(key: str) -> dict[str, str]:
+    """The labels of a stream's key."""
+    return msgspec.json.decode(key, type=dict[str, str])
+
+
 class Index:
     """All streams. Safe to use from several threads."""
 
@@ -60,7 +65,7 @@ class Index:
         with self._lock:
             stream = self._streams.get(key)
             if stream is None:
-                stream = self._streams[key] = Stream(key, msgspec.json.decode(key, type=dict[str, str]))
+                stream = self._streams[key] = Stream(key, labels_of(key))
                 self.label_bytes += len(key)
             place = bisect_left(stream.chunks, chunk)
             if stream.chunks[place : place + 1] == [chunk]:  # told twice
