@@ -45,21 +45,20 @@ def _query(run: Plain) -> Answer:
     return lambda reader, at, context: query.body(reader, run, at.params, context)
 
 
-def _stats(reader: Reader, at: Asked, context: Context) -> bytes:
-    return _json(metadata.stats(reader, at.params, context))
+def _stats(reader: Reader, at: Asked, _: Context) -> bytes:
+    return _json(metadata.stats(reader, at.params))
 
 
-def _detected_labels(reader: Reader, at: Asked, context: Context) -> bytes:
-    return _json({"detectedLabels": metadata.detected_labels(reader, at.params, context)})
+def _detected_labels(reader: Reader, at: Asked, _: Context) -> bytes:
+    return _json({"detectedLabels": metadata.detected_labels(reader, at.params)})
 
 
-def _series(reader: Reader, at: Asked, context: Context) -> bytes:
-    return _json({"status": "success", "data": metadata.series(reader, at.params, context, at.matches)})
+def _series(reader: Reader, at: Asked, _: Context) -> bytes:
+    return _json({"status": "success", "data": metadata.series(reader, at.params, at.matches)})
 
 
-def _label_values(reader: Reader, at: Asked, context: Context) -> bytes:
-    data = metadata.label_values(at.job.name)(reader, at.params, context)
-    return _json({"status": "success", "data": data})
+def _label_values(reader: Reader, at: Asked, _: Context) -> bytes:
+    return _json({"status": "success", "data": metadata.label_values(reader, at.params, at.job.name)})
 
 
 def _detected_fields(reader: Reader, at: Asked, context: Context) -> bytes:

@@ -49,20 +49,14 @@ def labels(store: Reader, params: Params, context: Context) -> list[str]:
     return sorted({name for stream, _ in _streams(store, params, _asked(params)) for name in stream.labels})
 
 
-def label_values(name: str) -> Callable[[Reader, Params, Context], list[str]]:
+def label_values(store: Reader, params: Params, name: str) -> list[str]:
     """The values of one label."""
-
-    def values(store: Reader, params: Params, context: Context) -> list[str]:
-        del context
-        found = {stream.labels.get(name) for stream, _ in _streams(store, params, _asked(params))}
-        return sorted(value for value in found if value is not None)
-
-    return values
+    found = {stream.labels.get(name) for stream, _ in _streams(store, params, _asked(params))}
+    return sorted(value for value in found if value is not None)
 
 
-def series(store: Reader, params: Params, context: Context, matches: Sequence[str]) -> list[dict[str, str]]:
+def series(store: Reader, params: Params, matches: Sequence[str]) -> list[dict[str, str]]:
     """The label sets that match any of the selectors."""
-    del context
     found = {}
     for query in matches or [""]:
         for stream, _ in _streams(store, params, query):
@@ -70,9 +64,8 @@ def series(store: Reader, params: Params, context: Context, matches: Sequence[st
     return list(found.values())
 
 
-def stats(store: Reader, params: Params, context: Context) -> dict[str, int]:
+def stats(store: Reader, params: Params) -> dict[str, int]:
     """How much a selector has: Explore shows it before a query is run."""
-    del context
     query = params.get("query", "")
     tree = parse(query)
     if not isinstance(tree, ast.Logs) or tree.stages:
@@ -142,9 +135,8 @@ def volume_range(store: Reader, params: Params, context: Context) -> dict[str, A
     return {"resultType": "matrix", "result": [{"metric": dict(key), "values": rows} for key, rows in found.items()]}
 
 
-def detected_labels(store: Reader, params: Params, context: Context) -> list[dict[str, Any]]:
+def detected_labels(store: Reader, params: Params) -> list[dict[str, Any]]:
     """Labels and how many values they have."""
-    del context
     values: dict[str, set[str]] = {}
     for stream, _ in _streams(store, params, _asked(params)):
         for name, value in stream.labels.items():
