@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import random
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from logs_server import T0, LogServer, log_server
+from rectbot.logs.store.database import connect
 
 
 class Writer(threading.Thread):
@@ -137,3 +139,17 @@ def test_a_write_that_was_broken_off_is_no_damage(tmp_path: Path) -> None:
         assert "broken off" in server.log
         assert "damaged" not in server.log
         assert len(server.lines('{job="late"}')) == 9
+
+
+def test_a_damaged_chunk_is_named_and_counted_once_though_another_process_finds_it(tmp_path: Path) -> None:
+    with log_server(tmp_path / "logs") as server:
+        for number in range(2):
+            assert server.push({"job": "x"}, [[str(T0 + number), f"line {number}"]])[0] == 204
+        assert server.stop() == 0
+        with contextlib.closing(connect(server.folder / "logs.db", write=True)) as database, database:
+            database.execute("UPDATE chunk SET text = x'00' WHERE id = 1")
+        server.start()
+        assert server.lines('{job="x"}') == [(T0 + 1, "line 1")]
+        assert server.lines('{job="x"}') == [(T0 + 1, "line 1")]
+        assert server.log.count(" chunk 1 of ") == 1
+        assert b"rectbot_logs_damaged_chunks_total 1.0" in server.get("/metrics")[1]

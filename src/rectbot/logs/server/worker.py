@@ -17,6 +17,7 @@ import sqlite3
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -39,6 +40,18 @@ _STACK = 2 << 20  # bytes of a thread's stack
 _PR_SET_PDEATHSIG = 1
 
 
+class _Reader(Reader):
+    """Leaves it to the server to say and to count what is damaged."""
+
+    def __init__(self, database: Readable, limits: Limits, tell: Callable[[frames.Lost], None]) -> None:
+        super().__init__(database, limits)
+        self._tell = tell
+
+    def lost(self, key: str, ref: ChunkRef, error: str) -> None:
+        if self.index.replace(key, [ref], []):
+            self._tell(frames.Lost(key, ref, error))
+
+
 class Worker:
     """Reads jobs from the server, and answers each in a thread."""
 
@@ -49,8 +62,7 @@ class Worker:
         start = frames.to_worker(self._read()[0])
         assert isinstance(start, frames.Start)
         self.limits = Limits.from_fields(start.limits)
-        self.reader = Reader(Readable(Path(start.folder)), self.limits)
-        self.reader.on_damage.append(self._lost)
+        self.reader = _Reader(Readable(Path(start.folder)), self.limits, self._send)
         self._queries = ThreadPoolExecutor(self.limits.queries, "query")
         self._tails = ThreadPoolExecutor(1, "tail")  # short, so that they need not wait for queries
         for pool, threads in ((self._queries, self.limits.queries), (self._tails, 1), SEARCHING):
@@ -74,9 +86,6 @@ class Worker:
             self._link.sendall(frames.frame(header, len(body)))
             if body:
                 self._link.sendall(body)
-
-    def _lost(self, key: str, ref: ChunkRef, error: str) -> None:
-        self._send(frames.Lost(key, ref, error))
 
     def serve(self) -> None:
         """Works until the server closes the socket."""

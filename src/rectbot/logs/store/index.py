@@ -79,17 +79,18 @@ class Index:
         self.stored += sign * chunk.stored
         self.chunks += sign
 
-    def replace(self, key: str, old: Sequence[ChunkRef], new: Sequence[ChunkRef]) -> None:
-        """Swaps chunks for what was made of them."""
+    def replace(self, key: str, old: Sequence[ChunkRef], new: Sequence[ChunkRef]) -> bool:
+        """Swaps chunks for what was made of them. False: none of them was there."""
         with self._lock:
             stream = self._streams.get(key)
             if stream is None:
-                return
+                return False
             gone = {chunk.row for chunk in old}
             for chunk in stream.chunks:
                 if chunk.row in gone:
                     self._count(chunk, -1)
             kept = [chunk for chunk in stream.chunks if chunk.row not in gone]
+            found = len(kept) < len(stream.chunks)
             added = set(new).difference(kept)
             stream.chunks = sorted([*kept, *added])
             stream.longest = max((chunk.last - chunk.first for chunk in stream.chunks), default=0)
@@ -98,6 +99,7 @@ class Index:
             if not stream.chunks:
                 del self._streams[key]
                 self.label_bytes -= len(key)
+            return found
 
     def apply(self, change: Change) -> None:
         """What was committed to the store."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 import time
-from collections.abc import Callable
 
 from rectbot.logs.store import chunk as chunks
 from rectbot.logs.store.chunk import Block, DamagedError
@@ -29,7 +28,6 @@ class Reader:
         self.database = database
         self.index = Index()
         self.damaged_chunks = 0
-        self.on_damage: list[Callable[[str, ChunkRef, str], None]] = []
 
     def text(self, stream: Stream, ref: ChunkRef) -> tuple[bytes, bytes] | None:
         """A chunk's packed index and its text; None if it is damaged. Raises MovedError."""
@@ -62,15 +60,14 @@ class Reader:
         return None if found is None else self.block(stream, ref, *found)
 
     def lost(self, key: str, ref: ChunkRef, error: str) -> None:
-        """A chunk turned out to be damaged: it is said, counted, and left out."""
+        """A chunk turned out to be damaged: once it is said, counted, and left out, whoever finds it."""
+        if not self.index.replace(key, [ref], []):
+            return
         self.damaged_chunks += 1
         log.error(
             "damaged: %s: chunk %d of %s, %d lines from %d to %d, cannot be read (%s); it is left out from now on",
             *(self.database.path, ref.row, key, ref.lines, ref.first, ref.last, error),
         )
-        self.index.replace(key, [ref], [])
-        for listener in self.on_damage:
-            listener(key, ref, error)
 
     def oldest(self) -> int:
         """Nanoseconds since 1970 before which nothing is shown."""
