@@ -127,7 +127,7 @@ def test_two_hosts_of_any_name_take_over_from_each_other(tmp_path: Path) -> None
             FAILOVER_PRIORITY="tokyo,osaka",
             FAILBACK_DELAY_SEC="2",
             REDIS_BIND=osaka.address,
-            PUSH_PROXY_BIND="0.0.0.0",
+            PUSH_PROXY_BIND=osaka.address,
         )
         osaka.run("init")
         osaka.run("up", "--detach", "--site", "osaka", timeout=200)

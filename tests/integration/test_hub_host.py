@@ -74,5 +74,5 @@ async def test_a_proxy_with_another_certificate_is_not_given_the_password(tmp_pa
 
 def test_where_the_proxy_is_looked_for() -> None:
     assert host.push_proxy_address(Settings(push_proxy_bind="0.0.0.0")) == ("127.0.0.1", 9443)
-    assert host.push_proxy_address(Settings(push_proxy_bind="192.0.2.7")) == ("192.0.2.7", 9443)
+    assert host.push_proxy_address(Settings(push_proxy_bind="192.0.2.7")) == ("127.0.0.1", 9443)
     assert host.push_proxy_address(Settings(push_proxy_address="nginx:9443")) == ("nginx", 9443)

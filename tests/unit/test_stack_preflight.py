@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import socket
 from pathlib import Path
@@ -14,7 +15,7 @@ from rectbot import cli
 from rectbot.errors import ConfigError
 from rectbot.failover.wiring import store_options
 from rectbot.settings import KNOWN, load_settings
-from rectbot.stack import components, preflight, supervise
+from rectbot.stack import components, configuration, preflight, supervise
 from rectbot.stack.layout import Layout
 from rectbot.stack.link import split_address
 from rectbot.stack.status import lease_of_stack
@@ -88,6 +89,31 @@ def test_what_a_program_would_refuse_is_said_before_anything_starts(
     _run("init")
     monkeypatch.setenv(name, value)
     _refused(_run("up"), said)
+
+
+@pytest.mark.parametrize(
+    ("bind", "listens"),
+    [
+        (None, ["127.0.0.1"]),
+        ("127.0.0.1", ["127.0.0.1"]),
+        ("0.0.0.0", ["0.0.0.0"]),
+        ("192.0.2.7", ["192.0.2.7", "127.0.0.1"]),
+        ("127.0.0.9", ["127.0.0.9", "127.0.0.1"]),
+    ],
+)
+def test_the_push_proxy_is_always_there_for_this_host_itself(
+    home: Path, monkeypatch: pytest.MonkeyPatch, bind: str | None, listens: list[str]
+) -> None:
+    _run("init")
+    if bind is not None:
+        monkeypatch.setenv("PUSH_PROXY_BIND", bind)
+    settings = load_settings()
+    layout = Layout.of(settings)
+    configuration.write(settings, layout)
+    front = (layout.var / "nginx" / "engine" / "front.conf").read_text()
+    assert re.findall(r"^listen (\S+):32443 ", front, re.MULTILINE) == listens
+    held = [host for name, host, port in preflight.ports(settings, layout) if (name, port) == ("nginx", 32443)]
+    assert held == listens, "each is looked at before the stack starts"
 
 
 @pytest.mark.parametrize(

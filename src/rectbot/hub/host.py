@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from rectbot.dial import dial_soon
 from rectbot.push.trial import Trial
-from rectbot.settings import Settings, reachable
+from rectbot.settings import Settings
 
 TIMEOUT_SECONDS = 2.0
 # The certificate is looked at, not trusted. Made once: a default context would read all authorities, at each scrape.
@@ -71,4 +71,4 @@ def push_proxy_address(settings: Settings) -> tuple[str, int]:
     if settings.push_proxy_address is not None:
         host, _, port = settings.push_proxy_address.rpartition(":")
         return host, int(port)
-    return reachable(settings.push_proxy_bind), settings.port("push-proxy")
+    return "127.0.0.1", settings.port("push-proxy")  # where it listens whatever PUSH_PROXY_BIND names

@@ -21,6 +21,7 @@ from rectbot.stack.layout import Layout, write_private
 from rectbot.stack.servers import find_server, has_grafana
 
 LOCAL_TOKEN = "local-discord"  # noqa: S105 - the local Discord is on loopback, and this token opens nothing else
+LOOPBACK = "127.0.0.1"
 LOCAL_LOCK_TTL_MS = 6_000  # short, so that a person sees a failover happen
 LOCAL_FAILBACK_DELAY_SEC = 2
 RECTBOT = (sys.executable, "-m", "rectbot")
@@ -80,6 +81,15 @@ def offers_redis(settings: Settings) -> bool:
     """Whether the push proxy also lets other hosts through to Redis, over TLS."""
     asked = settings.redis_bind is not None and not is_loopback(settings.redis_bind)
     return asked and keeps_the_lease(settings)
+
+
+def push_proxy_listens(settings: Settings) -> tuple[str, ...]:
+    """The addresses of the push proxy: what PUSH_PROXY_BIND names, and always loopback.
+
+    What this host sends to an address of its own comes from that address, which is on nobody's list of who may push.
+    """
+    bind = settings.push_proxy_bind
+    return (bind,) if reachable(bind) == LOOPBACK else (bind, LOOPBACK)
 
 
 def local_sites(settings: Settings, layout: Layout) -> tuple[str, ...]:

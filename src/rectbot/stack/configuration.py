@@ -14,7 +14,7 @@ from rectbot.errors import RectbotError
 from rectbot.settings import Settings, reachable
 from rectbot.stack import grafana, push_users, redis_users
 from rectbot.stack import targets as expected
-from rectbot.stack.components import alert_webhook, offers_redis
+from rectbot.stack.components import alert_webhook, offers_redis, push_proxy_listens
 from rectbot.stack.layout import Layout, write_private
 from rectbot.stack.servers import NGINX_STREAM, has_grafana
 
@@ -85,7 +85,8 @@ def _nginx(settings: Settings, layout: Layout) -> None:
         http.append(f"{kind}_temp_path {_quoted(temporary / kind)};")
     write_private(engine / "http.conf", "\n".join(http) + "\n")
     inner = f"127.0.0.1:{settings.port('push-inner')}"
-    front = f"listen {settings.push_proxy_bind}:{settings.port('push-proxy')} so_keepalive=30s:10s:3;\n"
+    addresses = (f"{address}:{settings.port('push-proxy')}" for address in push_proxy_listens(settings))
+    front = "".join(f"listen {address} so_keepalive=30s:10s:3;\n" for address in addresses)
     write_private(engine / "front.conf", f"{front}proxy_pass {inner};\n")
     write_private(engine / "server.conf", f"listen {inner} ssl proxy_protocol;\n")
     write_private(engine / "stream-redis.conf", _redis_over_tls(settings))

@@ -12,8 +12,8 @@ import aiohttp
 
 from rectbot.push.trial import JOB as TRIAL_JOB
 from rectbot.push.trial import trial_of
-from rectbot.settings import Settings, reachable
-from rectbot.stack.components import Component, site_settings
+from rectbot.settings import Settings
+from rectbot.stack.components import LOOPBACK, Component, site_settings
 from rectbot.stack.layout import Layout
 from rectbot.stack.link import split_address
 
@@ -56,7 +56,7 @@ async def check(
     if kind == "link":
         return await _redis_answers(component.address)
     if kind == "nginx":
-        return await _takes_pushes(component.address, settings)
+        return await _takes_pushes(settings)
     return await http_ok(http, component.address + _READY_PATHS[kind])
 
 
@@ -119,9 +119,8 @@ async def _redis_answers(address: str) -> bool:
         return False
 
 
-async def _takes_pushes(address: str, settings: Settings) -> bool:
+async def _takes_pushes(settings: Settings) -> bool:
     """True when the proxy lets a push with our password through; whether the Pushgateway takes it is its own affair."""
-    host, port = split_address(address.removeprefix("https://"))
     trial = trial_of(settings)
-    status = None if trial is None else await trial.push(reachable(host), port)
+    status = None if trial is None else await trial.push(LOOPBACK, settings.port("push-proxy"))
     return status == HTTPStatus.OK or (status is not None and status >= HTTPStatus.BAD_GATEWAY)

@@ -188,7 +188,7 @@ def _warnings(settings: Settings, layout: Layout, host: str, values: dict[str, s
         yield f"{host} is this machine only: a site on another host needs 'rectbot init --host NAME'"
         return
     if reload.runs_natively(layout) and is_loopback(settings.push_proxy_bind):
-        yield "the push proxy listens on this machine only: set PUSH_PROXY_BIND=0.0.0.0 in .env, and restart"
+        yield "the push proxy listens on this machine only: set PUSH_PROXY_BIND (0.0.0.0, or one address), and restart"
     if values.get("REDIS_HOST") == host and not offers_redis(settings):
         yield "no other host reaches Redis over TLS: set REDIS_BIND in .env (compose: with COMPOSE_PROFILES=redis-tls)"
     if set(allowlist.read(layout.allowlist)) <= set(allowlist.DEFAULT):

@@ -23,6 +23,7 @@ from rectbot.stack.components import (
     link_port,
     local_sites,
     offers_redis,
+    push_proxy_listens,
     site_settings,
     uses_local_discord,
 )
@@ -53,7 +54,8 @@ def ports(settings: Settings, layout: Layout) -> Iterator[tuple[str, str, int]]:
     redis = keeps_the_lease(settings)
     for name in (*(["redis"] if redis else []), "pushgateway", "prometheus", "alertmanager", "hub", "loki"):
         yield name, "127.0.0.1", settings.port(name)
-    yield "nginx", settings.push_proxy_bind, settings.port("push-proxy")
+    for address in push_proxy_listens(settings):
+        yield "nginx", address, settings.port("push-proxy")
     yield "nginx", "127.0.0.1", settings.port("push-inner")
     if offers_redis(settings):
         yield "redis-tls", str(settings.redis_bind), settings.port("redis")
