@@ -90,7 +90,3 @@ class _Said(logging.Handler):
         if record.thread == self._thread and record.levelno >= logging.WARNING:
             text = _ADDRESS.sub("...", redact(record.getMessage()))
             self.last = " ".join(text.split())[:300]
-
-
-if TYPE_CHECKING:
-    from rectbot.alerts.notifier import Notifier
