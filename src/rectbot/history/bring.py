@@ -99,10 +99,9 @@ def post_month(engine: Engine, settings: Settings, now: int) -> None:
     """Posts the report of the month that is over, once. The month in which the history began is the first."""
     month = month_before(now)
     with engine.connect() as connection:
-        posted = record.note(connection, _POSTED)
+        if record.note(connection, _POSTED) >= month:
+            return
         found = report(connection, month_span(month))
-    if posted >= month:
-        return
     if found.availability is not None:
         from rectbot.history.commands import post  # noqa: PLC0415 - once a month
 
