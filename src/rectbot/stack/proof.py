@@ -12,9 +12,6 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 
-from rectbot.settings import PUSH_USER
-
-__all__ = ["PUSH_USER", "render"]
 _PREFIX = "rectbot push "
 
 
