@@ -21,8 +21,7 @@ from pydantic_core import ErrorDetails
 from rectbot.durations import in_unit
 from rectbot.errors import ConfigError
 from rectbot.hosts import host_alone
-from rectbot.lists import parse_jobs
-from rectbot.lists import parse_logins as parse_logins  # noqa: PLC0414 (users find it here)
+from rectbot.lists import parse_jobs, parse_logins
 from rectbot.redaction import forget, know
 
 BASE_PORTS = {
@@ -352,12 +351,7 @@ def load_settings(**overrides: Any) -> Settings:
     env_file = home / ".env"
     lines = _read_env_file(env_file)
     given = _named(dotenv_values(env_file, encoding="utf-8") if lines else {}) | _named(os.environ)
-    try:
-        settings = Settings.model_validate(given | {"rectbot_home": home} | overrides)
-    except ValidationError as error:
-        raise ConfigError(_explain(error, env_file, lines)) from None
-    _keep_secret(settings)
-    return settings
+    return _checked(given | {"rectbot_home": home} | overrides, env_file, lines)
 
 
 def _named(values: Mapping[str, str | None]) -> dict[str, str]:
@@ -367,10 +361,15 @@ def _named(values: Mapping[str, str | None]) -> dict[str, str]:
 
 def settings_of(values: Mapping[str, str], home: Path) -> Settings:
     """The settings that an env file with these values makes, before there is one. Raises ConfigError."""
+    return _checked(_named(values) | {"rectbot_home": home}, home / ".env", {})
+
+
+def _checked(values: dict[str, Any], env_file: Path, lines: dict[str, int]) -> Settings:
+    """`lines` says where in the file each of them stands."""
     try:
-        settings = Settings.model_validate(_named(values) | {"rectbot_home": home})
+        settings = Settings.model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_explain(error, home / ".env", {})) from None
+        raise ConfigError(_explain(error, env_file, lines)) from None
     _keep_secret(settings)
     return settings
 

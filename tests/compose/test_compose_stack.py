@@ -18,7 +18,7 @@ import pytest
 
 from compose.engine import FRIEND, HOST, STRANGER
 from compose.stack import RECTBOT, Stack, until
-from rectbot.settings import parse_logins
+from rectbot.lists import parse_logins
 from rectbot.testing.journal import sessions
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the images

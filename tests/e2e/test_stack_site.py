@@ -11,7 +11,8 @@ import pytest
 from dotenv import dotenv_values
 
 from e2e.stack import Stack, until
-from rectbot.settings import BASE_PORTS, parse_logins
+from rectbot.lists import parse_logins
+from rectbot.settings import BASE_PORTS
 from servers import free_offset
 
 pytestmark = pytest.mark.timeout(480)

@@ -20,7 +20,8 @@ from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Campaign, Command, Granted, Release, Renew
 from rectbot.failover.store import LeaseStore, open_store
 from rectbot.failover.wiring import failover_config, open_store_from_settings
-from rectbot.settings import load_settings, parse_logins
+from rectbot.lists import parse_logins
+from rectbot.settings import load_settings
 from rectbot.stack import configuration, redis_users
 from rectbot.stack.init import init
 from rectbot.stack.layout import Layout

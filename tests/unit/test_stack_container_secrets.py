@@ -15,7 +15,8 @@ from dotenv import dotenv_values
 from rectbot.doctor.files import containers_can_read
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Result
-from rectbot.settings import load_settings, parse_logins
+from rectbot.lists import parse_logins
+from rectbot.settings import load_settings
 from rectbot.stack import container_secrets
 from rectbot.stack.init import init
 from rectbot.stack.layout import Layout, write_private
