@@ -128,7 +128,7 @@ def _is_dashboard(service: str) -> bool:
 
 def versions(subject: Subject) -> Verdict:
     """Images are pinned, and what runs is what is pinned."""
-    path = subject.compose_file
+    path = subject.layout.compose_file
     try:
         services: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))["services"]
     except (OSError, yaml.YAMLError, TypeError, KeyError):

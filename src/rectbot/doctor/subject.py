@@ -6,11 +6,9 @@ import asyncio
 import ipaddress
 import json
 import shutil
-import subprocess
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -25,6 +23,7 @@ from rectbot.failover.wiring import open_observer, redis_endpoint
 from rectbot.pool import Pool
 from rectbot.settings import BASE_PORTS, Settings, reachable
 from rectbot.stack.components import console_port
+from rectbot.stack.docker import docker
 from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import Supervisor
 
@@ -70,11 +69,6 @@ class Subject:
             return cls(settings, layout, Engine.COMPOSE, containers)
         away = settings.site_id is not None or settings.pushgateway_url is not None
         return cls(settings, layout, Engine.SITE if away else Engine.NONE)
-
-    @property
-    def compose_file(self) -> Path:
-        """The production stack."""
-        return self.layout.home / "docker-compose.monitoring.yml"
 
     def url(self, name: str) -> str:
         """Where a part answers on this host."""
@@ -169,7 +163,7 @@ class Subject:
         if container is None:
             raise RectbotError(f"the service {service} does not run")
         form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
-        addresses = _docker("inspect", "--format", form, container.id).split()
+        addresses = docker("inspect", "--format", form, container.id).split()
         if not addresses:
             raise RectbotError(f"the container of {service} has no address")
         return addresses[0]
@@ -179,7 +173,7 @@ class Subject:
         container = self.containers.get(service)
         if container is None:
             raise RectbotError(f"the service {service} does not run")
-        return _docker("exec", "-i", container.id, *command, stdin=stdin)
+        return docker("exec", "-i", container.id, *command, stdin=stdin)
 
 
 async def _snapshot(settings: Settings) -> Snapshot:
@@ -206,11 +200,11 @@ async def _ask(endpoint: Endpoint, words: tuple[str, ...]) -> Any:
 
 def _containers(layout: Layout) -> dict[str, Container]:
     """The project's running containers by service; empty where Docker or the compose file is not there."""
-    compose = layout.home / "docker-compose.monitoring.yml"
+    compose = layout.compose_file
     if not compose.is_file() or shutil.which("docker") is None:
         return {}
     try:
-        text = _docker("compose", "-f", str(compose), "ps", "--format", "json")
+        text = docker("compose", "-f", str(compose), "ps", "--format", "json")
     except RectbotError:
         return {}
     entries: list[dict[str, Any]] = []
@@ -227,16 +221,3 @@ def _container(entry: dict[str, Any]) -> Container:
         if publisher.get("PublishedPort")
     )
     return Container(entry["ID"], entry["Service"], entry["Image"], published)
-
-
-def _docker(*arguments: str, stdin: str = "") -> str:
-    try:
-        done = subprocess.run(
-            ["docker", *arguments], input=stdin, capture_output=True, text=True, timeout=30, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RectbotError(f"docker {arguments[0]} failed ({error})") from None
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise RectbotError(f"docker {arguments[0]} failed ({lines[-1] if lines else 'no reason given'})")
-    return done.stdout

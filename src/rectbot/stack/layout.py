@@ -35,6 +35,11 @@ class Layout:
         return self.home / "docker" / "monitoring"
 
     @property
+    def compose_file(self) -> Path:
+        """The production stack."""
+        return self.home / "docker-compose.monitoring.yml"
+
+    @property
     def env_file(self) -> Path:
         """The settings and secrets, 0600."""
         return self.home / ".env"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
 from rectbot.stack import configuration
+from rectbot.stack.docker import docker
 from rectbot.stack.layout import Layout
 from rectbot.stack.supervise import Supervisor
 
@@ -37,10 +37,10 @@ def restart(settings: Settings, layout: Layout, parts: Sequence[str]) -> Iterato
                 _start(supervisor, part)
                 yield f"restarted {part}"
         return
-    compose = layout.home / "docker-compose.monitoring.yml"
+    compose = layout.compose_file
     running = _services(str(compose)) if compose.is_file() else []
     if wanted := [part for part in parts if part in running]:
-        _docker("compose", "-f", str(compose), "restart", *wanted)
+        docker("compose", "-f", str(compose), "restart", *wanted, seconds=_DOCKER_SECONDS)
         yield f"restarted {', '.join(wanted)}"
     elif not running:
         yield f"no stack runs here: it counts from the next start of {', '.join(parts)}"
@@ -60,19 +60,7 @@ def _services(compose: str) -> list[str]:
     if shutil.which("docker") is None:
         return []
     try:
-        return _docker("compose", "-f", compose, "ps", "--services", "--status", "running").split()
+        listed = docker("compose", "-f", compose, "ps", "--services", "--status", "running", seconds=_DOCKER_SECONDS)
+        return listed.split()
     except RectbotError:
         return []
-
-
-def _docker(*arguments: str) -> str:
-    try:
-        done = subprocess.run(
-            ["docker", *arguments], capture_output=True, text=True, timeout=_DOCKER_SECONDS, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise RectbotError(f"docker {arguments[0]} failed ({error})") from None
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines()
-        raise RectbotError(f"docker {arguments[0]} failed ({lines[-1] if lines else 'no reason given'})")
-    return done.stdout
