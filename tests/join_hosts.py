@@ -60,9 +60,7 @@ class Host:
     def write_env(self, **values: str) -> None:
         path = self.home / ".env"
         text = path.read_text() if path.exists() else ""
-        for name, value in values.items():
-            text = assign(text, name, value)
-        path.write_text(text)
+        path.write_text(assign(text, values))
         path.chmod(0o600)
 
     def files(self) -> dict[str, bytes]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 MOST_JOBS = 8  # as prometheus.yml has them
 # Jobs under which Prometheus scrapes the stack itself, and the hub pushes by way of trial; as nginx.conf has them.
@@ -19,6 +19,11 @@ def parse_logins(text: str) -> dict[str, str]:
     if not all(name and password for name, _, password in entries):
         raise ValueError("write USER:PASSWORD,USER:PASSWORD")
     return {name: password for name, _, password in entries}
+
+
+def join_logins(logins: Mapping[str, str]) -> str:
+    """The text that `parse_logins` reads."""
+    return ",".join(f"{name}:{password}" for name, password in logins.items())
 
 
 def parse_jobs(text: str, priority: Sequence[str]) -> dict[str, tuple[str, ...]]:

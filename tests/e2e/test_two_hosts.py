@@ -62,10 +62,8 @@ class Host(Stack):
         return process
 
     def write_env(self, **values: str) -> None:
-        text = (self.home / ".env").read_text()
-        for name, value in values.items():
-            text = assign(text, name, value)
-        (self.home / ".env").write_text(text)
+        path = self.home / ".env"
+        path.write_text(assign(path.read_text(), values))
 
     def doctor(self) -> dict[str, str]:
         """What each check says that does not pass."""

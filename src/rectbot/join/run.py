@@ -131,8 +131,7 @@ def _filled(found: Invitation, paths: Mapping[str, Path]) -> dict[str, str]:
 def _env_text(path: Path, old: str, values: Mapping[str, str]) -> str:
     example = path.with_name(".env.example")
     text = old or (_text_of(example) if example.exists() else "# Made by 'rectbot join'.\n")
-    for name, value in values.items():
-        text = assign(text, name, value)
+    text = assign(text, values)
     read = dotenv_values(stream=io.StringIO(text))
     if lost := [name for name, value in values.items() if read.get(name) != value]:
         raise ConfigError(

@@ -15,6 +15,7 @@ from rectbot.settings import Settings, reachable
 from rectbot.stack import grafana, push_users, redis_users
 from rectbot.stack import targets as expected
 from rectbot.stack.components import alert_webhook, offers_redis, push_proxy_listens
+from rectbot.stack.env_file import values_of
 from rectbot.stack.layout import Layout, write_private
 from rectbot.stack.servers import NGINX_STREAM, has_grafana
 
@@ -33,7 +34,7 @@ def write(settings: Settings, layout: Layout) -> None:
 
 def _redis(settings: Settings, layout: Layout) -> None:
     folder = layout.folder("redis")
-    write_private(folder / "users.conf", redis_users.render(redis_users.values_of(settings)))
+    write_private(folder / "users.conf", redis_users.render(values_of(settings, redis_users.NAMES)))
     lines = (
         f"include {_quoted(layout.monitoring / 'redis' / 'redis.conf')}",
         "bind 127.0.0.1",
@@ -76,7 +77,7 @@ def _nginx(settings: Settings, layout: Layout) -> None:
         "tls-policy.conf": layout.monitoring / "redis" / "tls-policy.conf",
     }.items():
         _link(folder / name, target)
-    values = redis_users.values_of(settings, push_users.NAMES)
+    values = values_of(settings, push_users.NAMES)
     write_private(folder / "proof.conf", push_users.render_proof(values))
     temporary = layout.folder("nginx", "temporary")
     servers = ("pushgateway", "loki")

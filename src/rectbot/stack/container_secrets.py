@@ -8,7 +8,6 @@ them, and a container sees only what is mounted into it. They are copies: .env, 
 
 from __future__ import annotations
 
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +17,7 @@ from dotenv import dotenv_values
 from rectbot.errors import RectbotError
 from rectbot.lists import parse_logins
 from rectbot.stack import push_users, redis_users, targets
-from rectbot.stack.env_file import single_quoted
+from rectbot.stack.env_file import new_password, single_quoted
 from rectbot.stack.layout import Layout, read_text, write_private
 
 BOT_SITE = "oci"  # where SITE_ID names no other, as docker-compose.monitoring.yml has it
@@ -110,7 +109,7 @@ def _contents(layout: Layout) -> dict[str, str]:
         "tls.key": read_text(layout.private_key, mend),
     }
     if not (layout.container_secrets / _GENERATED).exists():
-        contents[_GENERATED] = secrets.token_urlsafe(24)
+        contents[_GENERATED] = new_password()
     return contents
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import secrets
 from collections.abc import Iterator, Sequence
 
 from dotenv import dotenv_values
@@ -11,10 +10,9 @@ from dotenv import dotenv_values
 from rectbot.errors import ConfigError
 from rectbot.settings import DEFAULT_LOCK_TTL_MS
 from rectbot.stack import allowlist, certificate, container_secrets, push_users, redis_users, shipped
-from rectbot.stack.env_file import assign
+from rectbot.stack.env_file import assign, new_password
 from rectbot.stack.layout import Layout, read_text, write_private
 
-_SECRET_BYTES = 24  # 192 bits: nothing that guesses gets there
 _SHORTEST_TTL_MS = 5_000  # below it a busy small host misses renewals (docs/failover.md)
 _LOGIN_SECONDS = 5
 _GENERATED = {
@@ -87,16 +85,14 @@ def _env(layout: Layout, rotate: str | None) -> Iterator[str]:
     made = redis_users.missing(values, rotate=rotate == "redis")
     for name, rotation in _GENERATED.items():
         if not values.get(name) or (rotation is not None and rotation == rotate):
-            made[name] = secrets.token_urlsafe(_SECRET_BYTES)
+            made[name] = new_password()
     if push_users.made_by_hand(layout.htpasswd, values):
         made["PUSHGATEWAY_USER"] = push_users.BESIDE
     if rotate == "push" and push_users.of_sites(values):
         made |= push_users.renewed(values, *push_users.of_sites(values))
     if not made:
         return
-    for name, value in made.items():
-        text = assign(text, name, value)
-    write_private(layout.env_file, text)
+    write_private(layout.env_file, assign(text, made))
     yield f"{'wrote' if fresh else 'updated'} {layout.env_file} (new: {', '.join(made)})"
     if made.get("REDIS_DEFAULT_PASSWORD"):
         yield (
@@ -110,7 +106,7 @@ def _ttl(layout: Layout, ttl_ms: int | None) -> Iterator[str]:
     if ttl_ms is None or dotenv_values(layout.env_file).get("LOCK_TTL_MS") == str(ttl_ms):
         return
     text = read_text(layout.env_file, "make it readable for this user")
-    write_private(layout.env_file, assign(text, "LOCK_TTL_MS", str(ttl_ms)))
+    write_private(layout.env_file, assign(text, {"LOCK_TTL_MS": str(ttl_ms)}))
     yield (
         f"LOCK_TTL_MS={ttl_ms} in {layout.env_file}: a site that dies is replaced {_takeover(ttl_ms)} later. Write the"
         " same into the .env of every site, and restart the bots"

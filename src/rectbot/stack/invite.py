@@ -17,7 +17,7 @@ from rectbot.hosts import is_loopback
 from rectbot.settings import Settings, load_settings
 from rectbot.stack import allowlist, certificate, container_secrets, invitation, push_users, reload
 from rectbot.stack.components import keeps_the_lease, offers_redis
-from rectbot.stack.env_file import assign
+from rectbot.stack.env_file import assign, value_of
 from rectbot.stack.layout import Layout, read_text, write_private
 
 CERTIFICATE, STORE_CERTIFICATE = "monitoring.crt", "store.crt"
@@ -90,9 +90,7 @@ def _prepare(settings: Settings, layout: Layout, site: str, allowed: Sequence[al
     parts = []
     if site not in push_users.of_sites(values):
         text = read_text(layout.env_file, "run 'rectbot init'")
-        for name, value in push_users.renewed(values, site).items():
-            text = assign(text, name, value)
-        write_private(layout.env_file, text)
+        write_private(layout.env_file, assign(text, push_users.renewed(values, site)))
         yield f"{site} has a push password of its own now, in {layout.env_file}"
         parts.append("nginx")
     yield from push_users.write_htpasswd(layout.htpasswd, dotenv_values(layout.env_file), anew=False)
@@ -119,7 +117,7 @@ def _common(settings: Settings, layout: Layout, site: str, host: str) -> tuple[d
     env = dotenv_values(layout.env_file)
     base = f"https://{_in_url(host)}:{settings.port('push-proxy')}"
     given = settings.model_fields_set
-    values = {name.upper(): _text(settings, name) for name in _SAME_EVERYWHERE if name in given or name in _ALWAYS}
+    values = {name.upper(): value_of(settings, name) for name in _SAME_EVERYWHERE if name in given or name in _ALWAYS}
     values |= {
         "FAILOVER_ENABLED": "true",
         "SITE_ID": site,
@@ -140,7 +138,9 @@ def _store(settings: Settings, site: str, host: str, redis: str | None) -> tuple
     if scheme in BUCKETS:
         _check_elsewhere(parse_bucket(url, {}).endpoint.partition("://")[2].partition("/")[0].partition(":")[0])
         keys = ("aws_access_key_id", "aws_secret_access_key", "aws_region")
-        return {"LEASE_URL": url} | {k.upper(): _text(settings, k) for k in keys if k in settings.model_fields_set}, {}
+        return {"LEASE_URL": url} | {
+            k.upper(): value_of(settings, k) for k in keys if k in settings.model_fields_set
+        }, {}
     if scheme in ETCD:
         cluster = parse_etcd(url)
         for member, _ in cluster.members:
@@ -169,7 +169,7 @@ def _store(settings: Settings, site: str, host: str, redis: str | None) -> tuple
 
 def _redis_elsewhere(settings: Settings, url: str) -> tuple[dict[str, str], dict[str, str]]:
     names = ["redis_host", "redis_port", "redis_user", "redis_password", "redis_db", "redis_tls"]
-    values = {name.upper(): _text(settings, name) for name in names if name in settings.model_fields_set}
+    values = {name.upper(): value_of(settings, name) for name in names if name in settings.model_fields_set}
     if url:
         values["LEASE_URL" if settings.lease_url else "REDIS_URL"] = url
     if settings.redis_cacert is None:
@@ -197,16 +197,6 @@ def _warnings(settings: Settings, layout: Layout, host: str, values: dict[str, s
         yield "DISCORD_BOT_TOKEN is not set here, so the invitation has none: the site's .env needs one for our bot"
     if values.get("LEASE_URL", "").partition("://")[0] in BUCKETS and "AWS_ACCESS_KEY_ID" not in values:
         yield "AWS_ACCESS_KEY_ID is not set here, so the invitation has none: the site needs its own way to the bucket"
-
-
-def _text(settings: Settings, name: str) -> str:
-    """A setting as an env file holds it."""
-    value = getattr(settings, name)
-    if hasattr(value, "get_secret_value"):
-        value = value.get_secret_value()
-    if isinstance(value, tuple):
-        return ",".join(value)
-    return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _in_url(host: str) -> str:

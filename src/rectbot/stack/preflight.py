@@ -27,6 +27,7 @@ from rectbot.stack.components import (
     site_settings,
     uses_local_discord,
 )
+from rectbot.stack.env_file import values_of
 from rectbot.stack.layout import Layout, read_text
 from rectbot.stack.processes import port_holder
 from rectbot.stack.servers import DEBIAN_PACKAGES, STREAM_PACKAGE, find_server, has_grafana, has_nginx_stream
@@ -106,12 +107,12 @@ def _check_secrets(settings: Settings, layout: Layout) -> None:
     ):
         if getattr(settings, name) is None:
             raise ConfigError(f"{layout.env_file}: {name.upper()} is not set; {_INIT}")
-    redis_users.render(redis_users.values_of(settings))
+    redis_users.render(values_of(settings, redis_users.NAMES))
     for path in (layout.htpasswd, layout.allowlist):
         if not _readable(path):
             raise ConfigError(f"{path}: is missing or unreadable; {_INIT}")
 
-    values = redis_users.values_of(settings, push_users.NAMES)
+    values = values_of(settings, push_users.NAMES)
     own = settings.pushgateway_url is None and {push_users.own(values): values["PUSHGATEWAY_PASSWORD"] or ""}
     for user, password in {**push_users.of_sites(values), **(own or {})}.items():
         if not push_users.admits(read_text(layout.htpasswd, _INIT), user, password):

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import bcrypt
 
 from rectbot.errors import ConfigError
-from rectbot.lists import parse_jobs, parse_logins
+from rectbot.lists import join_logins, parse_jobs, parse_logins
 from rectbot.settings import PUSH_USER
 from rectbot.stack import proof
+from rectbot.stack.env_file import Values, new_password, sites_of
 from rectbot.stack.layout import read_text, write_private
 
 NAMES = ("PUSHGATEWAY_USER", "PUSHGATEWAY_PASSWORD", "PUSHGATEWAY_PASSWORDS", "PUSH_JOBS", "FAILOVER_PRIORITY")
 _BCRYPT_ROUNDS = 10  # about 50 ms for each push: nginx computes it in its event loop
-_SECRET_BYTES = 24  # 192 bits: nothing that guesses gets there
 BESIDE = "hub"  # as whom this host pushes where a line of htpasswd that was made by hand has its usual name
-_PRIORITY = "xserver,oci"
-
-Values = Mapping[str, str | None]  # as an env file holds them
 
 
 def own(values: Values) -> str:
@@ -42,7 +38,7 @@ def of_sites(values: Values) -> dict[str, str]:
 def jobs(values: Values) -> dict[str, tuple[str, ...]]:
     """Under which jobs sites push, by site. Raises ConfigError."""
     try:
-        return parse_jobs(values.get("PUSH_JOBS") or "", _sites(values))
+        return parse_jobs(values.get("PUSH_JOBS") or "", sites_of(values))
     except ValueError as error:
         raise ConfigError(f"PUSH_JOBS is wrong: {error}") from None
 
@@ -54,21 +50,16 @@ def job_of(values: Values, site: str) -> str:
 
 def renewed(values: Values, *sites: str) -> dict[str, str]:
     """What an env file is to be given, so that these sites have new passwords, and a job each. Raises ConfigError."""
-    known = of_sites(values) | {site: fresh() for site in sites}
+    known = of_sites(values) | {site: new_password() for site in sites}
     expected = jobs(values)
     listed = [f"{site}:{job}" for site, names in expected.items() for job in names]
     listed += [f"{site}:{site}-bot" for site in sites if site not in expected]
-    made = {"PUSHGATEWAY_PASSWORDS": ",".join(f"{site}:{secret}" for site, secret in known.items())}
+    made = {"PUSHGATEWAY_PASSWORDS": join_logins(known)}
     if any(site not in expected for site in sites):
         made["PUSH_JOBS"] = ",".join(listed)
     jobs({**values, **made})
     of_sites({**values, **made})
     return made
-
-
-def fresh() -> str:
-    """A new password."""
-    return secrets.token_urlsafe(_SECRET_BYTES)
 
 
 def render_proof(values: Values) -> str:
@@ -85,7 +76,7 @@ def write_htpasswd(path: Path, values: Values, *, anew: bool) -> Iterator[str]:
     there = path.exists()
     wanted = {own(values): values.get("PUSHGATEWAY_PASSWORD") or "", **of_sites(values)}
     lines = lines_of(read_text(path, "make it readable for this user")) if there else {}
-    gone = {site for site in _sites(values) if site not in wanted and site in lines}
+    gone = {site for site in sites_of(values) if site not in wanted and site in lines}
     right = {user for user, secret in wanted.items() if _matches(lines.get(user, ""), secret)}
     if there and right == wanted.keys() and not gone:
         return
@@ -128,8 +119,3 @@ def _matches(digest: str, password: str) -> bool:
 def _digest(password: str) -> str:
     """nginx asks libcrypt, which knows bcrypt as $2b$ and $2y$; htpasswd(1) writes $2y$."""
     return bcrypt.hashpw(password.encode(), bcrypt.gensalt(_BCRYPT_ROUNDS)).decode().replace("$2b$", "$2y$", 1)
-
-
-def _sites(values: Values) -> list[str]:
-    names = (name.strip() for name in (values.get("FAILOVER_PRIORITY") or _PRIORITY).split(","))
-    return [name for name in names if name]

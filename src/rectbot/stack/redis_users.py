@@ -9,21 +9,20 @@ Source: https://redis.io/docs/latest/operate/oss_and_stack/management/security/a
 from __future__ import annotations
 
 import hashlib
-import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 
 from rectbot.errors import ConfigError
-from rectbot.lists import parse_logins
+from rectbot.lists import join_logins, parse_logins
 from rectbot.settings import Settings
+from rectbot.stack.env_file import Values, new_password, sites_of
 
 HUB = "hub"  # also what operators do at the stack's host
 OLD = "default"  # whom older versions used for everybody
-_SECRET_BYTES = 24
-_VALUES = (
+NAMES = (
     *("REDIS_USER", "REDIS_PASSWORD", "REDIS_PASSWORDS", "REDIS_DEFAULT_PASSWORD", "REDIS_HOST", "REDIS_URL"),
     *("FAILOVER_PRIORITY", "LEADER_LOCK_KEY", "HB_PREFIX"),
 )
-_PRIORITY, _LOCK, _BEATS = "xserver,oci", "rectbot:leader", "rectbot:hb:"
+_LOCK, _BEATS = "rectbot:leader", "rectbot:hb:"
 
 # What the failover's store asks for, itself and in its scripts; docs/redis.md has the same list, and a test watches it.
 COMMANDS = (
@@ -36,19 +35,6 @@ COMMANDS = (
 _OFF = "off allkeys allchannels allcommands"
 # Only `doctor` needs it, which asks whether Redis keeps what it has answered.
 HUB_COMMANDS = ("config|get",)
-
-Values = Mapping[str, str | None]
-
-
-def values_of(settings: Settings, names: Iterable[str] = _VALUES) -> dict[str, str | None]:
-    """The settings as an env file holds them, as far as they matter here."""
-    found: dict[str, str | None] = {}
-    for name in names:
-        value = getattr(settings, name.lower())
-        if hasattr(value, "get_secret_value"):
-            value = value.get_secret_value()
-        found[name] = ",".join(value) if isinstance(value, tuple) else value
-    return found
 
 
 def render(values: Values) -> str:
@@ -114,29 +100,23 @@ def missing(values: Values, *, rotate: bool) -> dict[str, str]:
             made["REDIS_DEFAULT_PASSWORD"] = password
             password = None
     if not password or rotate:
-        made["REDIS_PASSWORD"] = _fresh()
+        made["REDIS_PASSWORD"] = new_password()
     if rotate and values.get("REDIS_DEFAULT_PASSWORD"):
         made["REDIS_DEFAULT_PASSWORD"] = ""
     known = {} if rotate else _parse(values)
     lacking = [site for site in _sites(values, user or HUB) if site not in known]
     if lacking:
-        known |= {site: _fresh() for site in lacking}
-        made["REDIS_PASSWORDS"] = ",".join(f"{name}:{secret}" for name, secret in known.items())
+        known |= {site: new_password() for site in lacking}
+        made["REDIS_PASSWORDS"] = join_logins(known)
     return made
 
 
 def renewed(values: Values, site: str) -> dict[str, str]:
     """What an env file is to be given, so that this site has a new password."""
-    return {
-        "REDIS_PASSWORDS": ",".join(f"{name}:{secret}" for name, secret in {**_parse(values), site: _fresh()}.items())
-    }
+    return {"REDIS_PASSWORDS": join_logins(_parse(values) | {site: new_password()})}
 
 
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
-
-
-def _fresh() -> str:
-    return secrets.token_urlsafe(_SECRET_BYTES)
 
 
 def _parse(values: Values) -> dict[str, str]:
@@ -146,10 +126,9 @@ def _parse(values: Values) -> dict[str, str]:
         raise ConfigError(f"REDIS_PASSWORDS is wrong: {error}; or empty it, and run 'rectbot init'") from None
 
 
-def _sites(values: Values, own: str) -> Iterator[str]:
+def _sites(values: Values, own: str) -> list[str]:
     """The sites that need a login beside our own."""
-    names = (name.strip() for name in (values.get("FAILOVER_PRIORITY") or _PRIORITY).split(","))
-    yield from dict.fromkeys(name for name in names if name and name != own)
+    return [name for name in dict.fromkeys(sites_of(values)) if name != own]
 
 
 def user_of(settings: Settings, site: str) -> str:

@@ -31,9 +31,7 @@ def revoke(settings: Settings, site: str) -> Iterator[str]:
     made = (push_users.renewed(values, site) if pushes else {}) | (redis_users.renewed(values, site) if redis else {})
     if made:
         text = read_text(layout.env_file, "run 'rectbot init'")
-        for name, value in made.items():
-            text = assign(text, name, value)
-        write_private(layout.env_file, text)
+        write_private(layout.env_file, assign(text, made))
         yield f"{site} has new passwords, in {layout.env_file} ({', '.join(made)}): the old ones end with the restart"
     yield from push_users.write_htpasswd(layout.htpasswd, dotenv_values(layout.env_file), anew=False)
     yield from container_secrets.write(layout)
