@@ -8,7 +8,6 @@ import json
 import random
 import re
 import sqlite3
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from disks import disk_of
 from history_homes import Home
 from history_stories import BEGIN, told
 from hubs import Hub, hub
@@ -132,13 +132,8 @@ def test_a_database_that_is_away_is_caught_up_with(home: Home, redis: RedisServe
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of two megabytes."""
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)], check=False)
-    if made.returncode != 0:
-        pytest.skip("this container may not mount a file system")
-    yield disk
-    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+    with disk_of(tmp_path / "disk", "2m") as disk:
+        yield disk
 
 
 def test_a_disk_that_is_full_is_named_and_caught_up_with(home: Home, redis: RedisServer, small_disk: Path) -> None:
