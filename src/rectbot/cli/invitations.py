@@ -58,15 +58,9 @@ def invite(
     else:
         write_line(path, made.line)
     until = made.header.until
-    say(f"invite: {made.header.id} for {site}, good for one use until {_when(until)}", err=True)
+    say(f"invite: {made.header.id} for {site}, good for one use until {invitation.shown_time(until)}", err=True)
     if passphrase is not None:
         click.echo(f"invite: passphrase: {passphrase}", err=True)
-
-
-def _when(seconds: float) -> str:
-    import time
-
-    return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
 @click.command()

@@ -200,7 +200,7 @@ async def _claim(settings: Settings, header: Header) -> None:
 def _by_whom(record: bytes | None) -> str:
     try:
         found = json.loads(record or b"")
-        when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(found["at"]))
+        when = invitation.shown_time(found["at"])
         return f", by the host {found['joined'][:100]} at {when}"
     except (ValueError, KeyError, TypeError):
         return ""

@@ -98,11 +98,11 @@ def read_header(line: str, now: float | None = None) -> Header:
     if now < header.made - _SLACK_SECONDS:
         raise ConfigError(
             f"the invitation was made {_span(header.made - now)} in the future of this host's clock, which shows"
-            f" {_when(now)}: set the clock (timedatectl set-ntp true), then join again"
+            f" {shown_time(now)}: set the clock (timedatectl set-ntp true), then join again"
         )
     if now > header.until:
         raise ConfigError(
-            f"the invitation of {header.site} expired at {_when(header.until)} (this host's clock shows {_when(now)}):"
+            f"the invitation of {header.site} expired at {shown_time(header.until)} (this host's clock shows {shown_time(now)}):"
             f" {_AGAIN.replace('SITE', header.site)}"
         )
     return header
@@ -203,7 +203,8 @@ def _unb64(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
 
 
-def _when(seconds: float) -> str:
+def shown_time(seconds: float) -> str:
+    """Unix seconds as people read them."""
     return time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(seconds))
 
 
