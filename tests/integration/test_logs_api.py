@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from logs_server import T0, LogServer, log_server
+from logs_server import T0, LogServer, log_server, protobuf
 
 PUSH = "/loki/api/v1/push"
 
@@ -33,29 +33,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LogServer]:
             assert running.push({"job": "bot", "site": site}, values) == (204, b"")
         yield running
         assert "Traceback" not in running.log
-
-
-def varint(number: int) -> bytes:
-    out = b""
-    while number > 0x7F:
-        out, number = out + bytes([number & 0x7F | 0x80]), number >> 7
-    return out + bytes([number])
-
-
-def message(field: int, body: bytes | int) -> bytes:
-    if isinstance(body, int):
-        return varint(field << 3) + varint(body)
-    return varint(field << 3 | 2) + varint(len(body)) + body
-
-
-def protobuf(labels: str, entries: list[tuple[int, str, dict[str, str]]]) -> bytes:
-    stream = message(1, labels.encode())
-    for at, line, metadata in entries:
-        entry = message(1, message(1, at // 10**9) + message(2, at % 10**9)) + message(2, line.encode())
-        for name, value in metadata.items():
-            entry += message(3, message(1, name.encode()) + message(2, value.encode()))
-        stream += message(2, entry)
-    return bytes(cramjam.snappy.compress_raw(message(1, stream)))
 
 
 def test_protobuf_and_snappy(server: LogServer) -> None:

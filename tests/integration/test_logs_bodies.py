@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from logs_server import T0, LogServer, log_server
+from logs_server import T0, LogServer, log_server, protobuf
 from logs_watch import FORM, PUSH, Watch, ask
 
 
@@ -69,14 +69,7 @@ def test_bodies_that_are_right_are_taken_in_each_encoding(server: LogServer, kin
     job = kind[-4:]
     plain = json.dumps({"streams": [{"stream": {"job": job}, "values": [[str(T0), "x"]]}]}).encode()
     if kind.endswith("protobuf"):
-        import cramjam  # noqa: PLC0415
-
-        def field(number: int, body: bytes) -> bytes:
-            return bytes([number << 3 | 2, len(body)]) + body
-
-        entry = field(1, b"\x08" + varint(T0 // 10**9)) + field(2, b"x")
-        message = field(1, field(1, f'{{job="{job}"}}'.encode()) + field(2, entry))
-        plain = bytes(cramjam.snappy.compress_raw(message))
+        plain = protobuf(f'{{job="{job}"}}', [(T0, "x", {})])
         for cut in (1, 5, len(plain) - 1):
             assert server.request(PUSH, plain[:cut], Content_Type=kind)[0] == 400
             assert server.request(PUSH, plain[:cut], Content_Type=kind, Content_Encoding="snappy")[0] == 400
@@ -88,13 +81,6 @@ def test_bodies_that_are_right_are_taken_in_each_encoding(server: LogServer, kin
         status, answer = server.request(PUSH, body, Content_Type=kind, Content_Encoding=encoding)
         assert status == 204, (encoding, answer)
     assert server.lines(f'{{job="{job}"}}') == [(T0, "x")]
-
-
-def varint(number: int) -> bytes:
-    out = b""
-    while number > 0x7F:
-        out, number = out + bytes([number & 0x7F | 0x80]), number >> 7
-    return out + bytes([number])
 
 
 def test_forms_of_another_kind(server: LogServer) -> None:
