@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rectbot.logs.logql import ast
 from rectbot.logs.logql.errors import ParseError
@@ -10,19 +10,13 @@ from rectbot.logs.logql.regex import byte_pattern
 from rectbot.logs.pipeline import labels, parsers
 from rectbot.logs.pipeline.entry import ERROR, Entry, Stage
 from rectbot.logs.pipeline.lines import line_filter
+from rectbot.logs.pipeline.meter import Check, never
 from rectbot.logs.pipeline.template import TemplateError, compile_template
 
 _COLOUR = byte_pattern(
     rb"(?:\x1b|\xc2\x9b)[\[\]()#;?]*(?:(?:(?:[a-zA-Z\d]*(?:;[a-zA-Z\d]*)*)?\x07)"
     rb"|(?:(?:\d{1,4}(?:;\d{0,4})*)?[\dA-PRZcf-ntqry=><~]))"
 )
-
-
-Check = Callable[[], None]
-
-
-def _never() -> None:
-    """There is no deadline."""
 
 
 def _line_filter(tree: ast.LineFilter) -> Stage:
@@ -85,7 +79,7 @@ def _decolorize(entry: Entry) -> bool:
     return True
 
 
-def build_stage(tree: ast.Stage, check: Check = _never) -> Stage:  # noqa: PLR0911 - one return per kind
+def build_stage(tree: ast.Stage, check: Check = never) -> Stage:  # noqa: PLR0911 - one return per kind
     """The function of one stage. Raises ParseError for templates, patterns and addresses that are none."""
     match tree:
         case ast.LineFilter():
@@ -106,6 +100,6 @@ def build_stage(tree: ast.Stage, check: Check = _never) -> Stage:  # noqa: PLR09
             return parsers.parser(tree)
 
 
-def build(stages: Sequence[ast.Stage], check: Check = _never) -> list[Stage]:
+def build(stages: Sequence[ast.Stage], check: Check = never) -> list[Stage]:
     """The functions of all stages, in order; `check` is called by those that may take long, and raises to end them."""
     return [build_stage(stage, check) for stage in stages]

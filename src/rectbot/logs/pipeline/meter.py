@@ -10,12 +10,19 @@ _MOST_BUILT = 8 << 20  # characters of all texts that are made on the way
 _EVERY = 256  # steps
 
 
+Check = Callable[[], None]
+
+
+def never() -> None:
+    """The check of who has no deadline."""
+
+
 class Meter:
     """Counts for the template that runs now."""
 
     __slots__ = ("_built", "_check", "_steps")
 
-    def __init__(self, check: Callable[[], None]) -> None:
+    def __init__(self, check: Check) -> None:
         self._check, self._steps, self._built = check, 0, 0
 
     def begin(self) -> None:
@@ -40,7 +47,7 @@ class Meter:
 
 class _Local(threading.local):
     def __init__(self) -> None:
-        self.meter = Meter(lambda: None)
+        self.meter = Meter(never)
 
 
 _LOCAL = _Local()

@@ -13,7 +13,7 @@ from rectbot.logs.logql.errors import ParseError, QueryError
 from rectbot.logs.logql.strings import unquote
 from rectbot.logs.logql.units import parse_float
 from rectbot.logs.pipeline.functions import FUNCTIONS, Function, show, truth, wrong_count
-from rectbot.logs.pipeline.meter import Meter, meter
+from rectbot.logs.pipeline.meter import Check, Meter, meter, never
 from rectbot.logs.pipeline.templatetext import Token, bad, pieces, place_in, shown, tokens
 
 _MOST_LOOPS = 10_000
@@ -340,12 +340,8 @@ def _range(names: list[str], value: Value, body: list[Node], otherwise: list[Nod
     return loop
 
 
-def _never() -> None:
-    """There is no deadline."""
-
-
 def compile_template(
-    source: str, name: str = "line", check: Callable[[], None] = _never
+    source: str, name: str = "line", check: Check = never
 ) -> Callable[[dict[str, str], bytes, int], str]:
     """A function from (labels, line, nanoseconds) to text. `check` is called often, and may raise to end it.
 
