@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lease_servers import ACCESS_KEY, BUCKET, S3, SECRET_KEY, Etcd, Process
+from lease_servers import ACCESS_KEY, BUCKET, S3, SECRET_KEY, Etcd, Program
 from rectbot.failover import FailoverConfig
 from rectbot.failover.agent import agent_command, plan
 from rectbot.failover.clock import boottime_ms
@@ -196,7 +196,7 @@ def redis_on_oci(folder: Path, oci: Host, _xserver: Host, _third: Host, _stack: 
     config.write_text(
         f"port 6379\nbind {oci.address}\nprotected-mode no\nappendonly yes\nappendfsync always\ndir {folder}\n"
     )
-    server = Process([*oci.prefix, "redis-server", str(config)], folder / "redis.log")
+    server = Program([*oci.prefix, "redis-server", str(config)], folder / "redis.log")
     server.start()
     _until(lambda: _answers(oci, ["redis-cli", "-h", oci.address, "ping"]), "redis")
     return {"host": oci.address, "port": 6379}, server.kill, server.start

@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -14,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from servers import free_port, stop
+from servers import Process, free_port
 
 BUCKET, ACCESS_KEY, SECRET_KEY = "lease", "test-key", "test-secret-key"
 _PATIENCE_S = 30.0
@@ -48,33 +47,15 @@ def _answers(prefix: Sequence[str], address: str, port: int) -> bool:
 
 
 @dataclass
-class Process:
-    """One server's process, on data that stays."""
+class Program(Process):
+    """A server that is started by a command, on data that stays."""
 
     command: list[str]
     log: Path
-    process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(self.command, stdout=log, stderr=log)
-
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def pause(self) -> None:
-        assert self.process is not None
-        stop(self.process.pid)
-
-    def resume(self) -> None:
-        self.signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
 
 @dataclass
@@ -84,7 +65,7 @@ class Etcd:
     folder: Path
     addresses: Sequence[str] = ("127.0.0.1",) * 3
     prefixes: Sequence[Sequence[str]] = ((), (), ())  # of each member's command
-    members: list[Process] = field(default_factory=list)
+    members: list[Program] = field(default_factory=list)
     ports: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -112,7 +93,7 @@ class Etcd:
             ):
                 command += [f"--{option}", f"http://{address}:{where}"]
             command += ["--heartbeat-interval", "50", "--election-timeout", "500"]
-            self.members.append(Process(command, self.folder / f"m{n}.log"))
+            self.members.append(Program(command, self.folder / f"m{n}.log"))
 
     @property
     def hosts(self) -> str:
@@ -179,7 +160,7 @@ class S3:
         command += [f"-s3.config={folder}/s3.json", "-master.volumeSizeLimitMB=16", "-volume.max=4"]
         command += [f"-{part}.port={port}" for part, port in ports.items()]
         command += [f"-{part}.port.grpc={port}" for part, port in internal.items()]
-        self._server = Process(command, folder / "weed.log")
+        self._server = Program(command, folder / "weed.log")
         self.pause, self.resume, self.kill = self._server.pause, self._server.resume, self._server.kill
         self._sockets = [Path(f"/tmp/seaweedfs-{part}-grpc-{port}.sock") for part, port in internal.items()]
 

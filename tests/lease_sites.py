@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
@@ -37,13 +36,7 @@ class OnRedis:
 
     def __init__(self, redis: RedisServer) -> None:
         self._redis = redis
-        self.kill, self.start = redis.kill, redis.start
-
-    def pause(self) -> None:
-        self._redis.signal(signal.SIGSTOP)
-
-    def resume(self) -> None:
-        self._redis.signal(signal.SIGCONT)
+        self.kill, self.start, self.pause, self.resume = redis.kill, redis.start, redis.pause, redis.resume
 
     def open(self, config: FailoverConfig) -> LeaseStore:
         return open_store(config, port=self._redis.port, password=PASSWORD)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from servers import PASSWORD, free_port
+from servers import PASSWORD, Process, free_port
 
 SERVICE = "bots"
 SENTINEL_PASSWORD = "sentinel-password"
 
 
-class Server:
+class Server(Process):
     """A redis-server or a Sentinel."""
 
     def __init__(self, folder: Path, name: str, password: str, config: str, *, sentinel: bool = False) -> None:
@@ -28,13 +27,10 @@ class Server:
             f"dir {folder}\nlogfile {folder}/{name}.log\n{config}"
         )
         self._mode = ["--sentinel"] if sentinel else []
-        self.process = self._start()
-
-    def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(["redis-server", str(self._file), *self._mode])
+        self.start()
 
     def start(self) -> None:
-        self.process = self._start()
+        self.process = subprocess.Popen(["redis-server", str(self._file), *self._mode])
 
     def ask(self, line: str) -> list[str]:
         """Sends one command by hand; returns the first lines of the reply, empty when nobody answers."""
@@ -45,13 +41,6 @@ class Server:
                 text += data
             return text.decode().splitlines()[1:]
         return []
-
-    def signal(self, number: signal.Signals) -> None:
-        self.process.send_signal(number)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
 
 
 class Group:
@@ -82,11 +71,11 @@ class Group:
 
     def pause(self) -> None:
         for server in self.servers:
-            server.signal(signal.SIGSTOP)
+            server.pause()
 
     def resume(self) -> None:
         for server in self.servers:
-            server.signal(signal.SIGCONT)
+            server.resume()
 
     @property
     def servers(self) -> list[Server]:

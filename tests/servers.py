@@ -115,8 +115,31 @@ def _state(task: Path) -> str:
     return (task / "stat").read_text().rpartition(") ")[2][0]
 
 
+class Process:
+    """What can happen to a server's process."""
+
+    process: subprocess.Popen[bytes] | None = None
+
+    def signal(self, number: int) -> None:
+        assert self.process is not None
+        self.process.send_signal(number)
+
+    def pause(self) -> None:
+        assert self.process is not None
+        stop(self.process.pid)
+
+    def resume(self) -> None:
+        self.signal(signal.SIGCONT)
+
+    def kill(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
 @dataclass
-class RedisServer:
+class RedisServer(Process):
     """A redis-server with a password, that can be killed, paused and started again on the same data."""
 
     folder: Path
@@ -162,23 +185,6 @@ class RedisServer:
     @property
     def log(self) -> Path:
         return self.folder / "redis.log"
-
-    def signal(self, number: int) -> None:
-        assert self.process is not None
-        self.process.send_signal(number)
-
-    def pause(self) -> None:
-        assert self.process is not None
-        stop(self.process.pid)
-
-    def resume(self) -> None:
-        self.signal(signal.SIGCONT)
-
-    def kill(self) -> None:
-        if self.process is not None:
-            self.process.kill()
-            self.process.wait()
-            self.process = None
 
     @property
     def url(self) -> str:
