@@ -20,7 +20,7 @@ from rectbot.console.panels.ask import QUANTUM_SECONDS, View
 from rectbot.console.panels.cards import Card, card
 from rectbot.console.picker import TimePicker
 from rectbot.console.reach import Unreachable
-from rectbot.console.times import TimeRange, asked, between
+from rectbot.console.times import TimeRange, asked
 from rectbot.console.visit import Visit, button
 from rectbot.dashboards.layout import Placed, Section, sections
 from rectbot.dashboards.model import interpolate, lenient_seconds, source_of, step_of, variables
@@ -98,17 +98,6 @@ class Board:
         self._picker.show(times)
         await self._changed()
 
-    async def _zoom(self, start: Any, end: Any) -> None:
-        """To what was dragged over in a chart, in milliseconds; without it further out."""
-        if isinstance(start, int | float) and isinstance(end, int | float):
-            times = between(start / 1000, max(end / 1000, start / 1000 + 1))
-        else:
-            times = self._times.wider(time.time(), self._zone.now)
-        try:
-            await self._set_times(times.plain(time.time(), self._zone.now))
-        except ValueError:
-            return  # a message that no chart of ours sends
-
     def _set_refresh(self, value: str) -> None:
         wanted = refresh_of(value, self._dashboard)
         changed, self._refresh = wanted != self._refresh, wanted
@@ -182,7 +171,7 @@ class Board:
     def _fill(self, section: Section) -> None:
         for placed in section.panels:
             title = self._titled(str(placed.panel.get("title") or ""), placed.scope)
-            self._cards[placed.key] = (placed, card(placed, self._words, title, self._zoom))
+            self._cards[placed.key] = (placed, card(placed, self._words, title, self._picker.zoom))
 
     def _titled(self, title: str, scope: Sequence[tuple[str, str]]) -> str:
         return _scoped(self._view(), scope).put(title, "")

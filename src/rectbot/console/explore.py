@@ -15,7 +15,7 @@ from rectbot.console.completion import Completion, names_of
 from rectbot.console.panels.ask import View
 from rectbot.console.panels.cards import Card, card
 from rectbot.console.picker import TimePicker
-from rectbot.console.times import TimeRange, asked, between, last
+from rectbot.console.times import TimeRange, asked, last
 from rectbot.console.visit import Visit
 from rectbot.dashboards.layout import Placed
 from rectbot.errors import RectbotError
@@ -57,7 +57,7 @@ class ExplorePage:
     def _panel(self, kind: str, top: int, height: int) -> Card:
         panel = {"id": kind, "type": kind, "title": "", "targets": [], "gridPos": {}}
         title = self._words(f"explore.{kind}")
-        return card(Placed(panel, kind, 0, top, 24, height), self._words, title, self._zoom)
+        return card(Placed(panel, kind, 0, top, 24, height), self._words, title, self._picker.zoom)
 
     async def _begin(self) -> None:
         await self._zone.ask()
@@ -80,15 +80,6 @@ class ExplorePage:
     async def _set_times(self, times: TimeRange) -> None:
         self._times = times
         await self._changed()
-
-    async def _zoom(self, start: Any, end: Any) -> None:
-        wide = self._times.wider(time.time(), self._zone.now)
-        known = isinstance(start, int | float) and isinstance(end, int | float)
-        times = between(start / 1000, max(end / 1000, start / 1000 + 1)) if known else wide
-        try:
-            await self._set_times(times.plain(time.time(), self._zone.now))
-        except ValueError:
-            return  # a message that no chart of ours sends
 
     async def _offer(self) -> None:
         """The names that may be completed."""

@@ -19,7 +19,7 @@ from rectbot.console.log_search import Found, around, search
 from rectbot.console.panels.ask import View
 from rectbot.console.panels.cards import Card, card
 from rectbot.console.picker import TimePicker
-from rectbot.console.times import TimeRange, asked, between, last
+from rectbot.console.times import TimeRange, asked, last
 from rectbot.console.visit import Choice, Visit, button
 from rectbot.console.widgets import MAX_LINES, Lines, log_lines
 from rectbot.dashboards.layout import Placed
@@ -101,7 +101,7 @@ class LogPage:
             "fieldConfig": {"defaults": {"color": {"mode": "palette-classic"}}},
         }
         with self._place:
-            return card(Placed(panel, "volume", 0, 0, 24, height), self._words, title, self._zoom)
+            return card(Placed(panel, "volume", 0, 0, 24, height), self._words, title, self._picker.zoom)
 
     def _select(self, name: str) -> Choice:
         options = list(LEVELS) if name == "level" else []
@@ -141,16 +141,6 @@ class LogPage:
     async def _set_times(self, times: TimeRange) -> None:
         self._times = times
         await self._changed()
-
-    async def _zoom(self, start: Any, end: Any) -> None:
-        if isinstance(start, int | float) and isinstance(end, int | float):
-            times = between(start / 1000, max(end / 1000, start / 1000 + 1))
-        else:
-            times = self._times.wider(time.time(), self._zone.now)
-        try:
-            await self._set_times(times.plain(time.time(), self._zone.now))
-        except ValueError:
-            return  # a message that no chart of ours sends
 
     async def _set_live(self, live: bool) -> None:
         if self._setting or live == self._live:

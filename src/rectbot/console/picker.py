@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 from nicegui import ui
 
 from rectbot.console.address import Zone
-from rectbot.console.times import TimeRange, last, moment, written
+from rectbot.console.times import TimeRange, between, last, moment, written
 from rectbot.console.visit import button
 from rectbot.console.words import Words
 
@@ -61,6 +62,18 @@ class TimePicker:
         self._button.set_text(self._words("time.last", length=times.last) if times.last else f"{start} - {end}")
         self._from.set_value(start)
         self._to.set_value(end)
+
+    async def zoom(self, start: Any, end: Any) -> None:
+        """To what was dragged over in a chart, in milliseconds; without it further out."""
+        if isinstance(start, int | float) and isinstance(end, int | float):
+            times = between(start / 1000, max(end / 1000, start / 1000 + 1))
+        else:
+            times = self.times.wider(time.time(), self._zone.now)
+        try:
+            times = times.plain(time.time(), self._zone.now)
+        except ValueError:
+            return  # a message that no chart of ours sends
+        await self._on_change(times)
 
     def _text(self, text: str, *, up: bool = False) -> str:
         if text.startswith("now"):
