@@ -33,7 +33,7 @@ from typing import Any
 
 import redis as redis_py
 
-from lease_servers import ACCESS_KEY, S3, SECRET_KEY, Etcd, etcd_cluster, s3_server
+from lease_servers import ACCESS_KEY, CREDENTIALS, S3, SECRET_KEY, Etcd, etcd_cluster, s3_server
 from rectbot.failover import FailoverConfig, LeaseStore, open_store
 from rectbot.failover.agent import agent_command, plan
 from rectbot.failover.clock import boottime_ms
@@ -198,8 +198,7 @@ class OnBucket(Ours):
     @staticmethod
     def options(bench: Bench, port: int | None = None) -> dict[str, Any]:
         url = bench.s3.url.replace(str(bench.s3.port), str(port)) if port else bench.s3.url
-        keys = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY, "region": "us-east-1"}
-        return {"url": url, "credentials": keys, "poll_ms": POLL_MS, "libraries": libraries()}
+        return {"url": url, "credentials": CREDENTIALS, "poll_ms": POLL_MS, "libraries": libraries()}
 
     @classmethod
     def settings(cls, bench: Bench, port: int) -> dict[str, str]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from lease_servers import S3, Etcd, etcd_cluster, s3_server
 from lease_sites import OnRedis, Server
 from rectbot.failover.stores.memory import MemoryServer
 from rectbot.settings import KNOWN
@@ -35,6 +36,20 @@ def _own_settings() -> Iterator[None]:
 def redis(tmp_path: Path) -> Iterator[RedisServer]:
     """A redis-server of the test's own, with data on disk."""
     with redis_server(tmp_path / "redis") as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
+    """A cluster of three, of the file's own: its tests kill and pause members."""
+    with etcd_cluster(tmp_path_factory.mktemp("etcd")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="module")
+def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A server that speaks S3, likewise."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
 
 

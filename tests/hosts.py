@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lease_servers import ACCESS_KEY, BUCKET, S3, SECRET_KEY, Etcd, Program
+from lease_servers import BUCKET, CREDENTIALS, S3, Etcd, Program
 from rectbot.failover import FailoverConfig
 from rectbot.failover.agent import agent_command, plan
 from rectbot.failover.clock import boottime_ms
@@ -208,7 +208,7 @@ def bucket_in_the_cloud(folder: Path, _oci: Host, _xserver: Host, third: Host, s
     server.start()
     store = {
         "url": f"s3://{BUCKET}/bots?endpoint={server.endpoint}",
-        "credentials": {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY, "region": "us-east-1"},
+        "credentials": CREDENTIALS,
         "poll_ms": 500,
         "libraries": libraries(),
     }

@@ -16,6 +16,7 @@ from pathlib import Path
 from servers import Process, free_port
 
 BUCKET, ACCESS_KEY, SECRET_KEY = "lease", "test-key", "test-secret-key"
+CREDENTIALS = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY, "region": "us-east-1"}
 _PATIENCE_S = 30.0
 
 

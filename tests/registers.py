@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from failover_sites import Link
-from lease_servers import ACCESS_KEY, S3, SECRET_KEY, Etcd
+from lease_servers import CREDENTIALS, S3, Etcd
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.endpoint import Endpoint, parse_url
 from rectbot.failover.stores.base import Register
@@ -22,7 +22,6 @@ from rectbot.failover.stores.urls import Cluster, parse_bucket
 from sentinels import Group
 from servers import RedisServer
 
-CREDENTIALS = {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY, "region": "us-east-1"}
 POLL_MS, RETRY_MS = 200, 250
 
 

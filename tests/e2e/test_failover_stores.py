@@ -5,30 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from failover_sites import Link, Site, Stage, stage_on
-from lease_servers import ACCESS_KEY, BUCKET, S3, SECRET_KEY, Etcd, etcd_cluster, s3_server
+from lease_servers import BUCKET, CREDENTIALS, S3, Etcd
 from rectbot.failover.wiring import libraries
 
 TTL_MS, POLL_MS = 3_000, 200
 PATIENCE_S = 30.0
-
-
-@pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
-    with etcd_cluster(tmp_path_factory.mktemp("etcd")) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 def on_etcd(server: Etcd, folder: Path) -> AbstractAsyncContextManager[Stage]:
@@ -46,7 +34,7 @@ def on_bucket(server: S3, folder: Path) -> AbstractAsyncContextManager[Stage]:
     def store(links: list[Link]) -> dict[str, object]:
         return {
             "url": f"s3://{BUCKET}/{prefix}?endpoint=http://127.0.0.1:{links[0].port}",
-            "credentials": {"access_key_id": ACCESS_KEY, "secret_access_key": SECRET_KEY},
+            "credentials": CREDENTIALS,
             "poll_ms": POLL_MS,
             "libraries": libraries(),
         }

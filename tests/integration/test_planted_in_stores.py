@@ -18,7 +18,7 @@ from integration import test_failover_store as on_redis_only
 from integration import test_failover_upgrade as upgrade
 from integration import test_register_conformance as conformance
 from integration import test_register_errors as errors
-from integration.test_register_conformance import bucket, debian_redis, etcd, memory  # noqa: F401 (fixtures)
+from integration.test_register_conformance import debian_redis, memory  # noqa: F401 (fixtures)
 from lease_sites import sites_on
 from planted import Fault, module_with
 from rectbot.errors import RectbotError
@@ -220,7 +220,7 @@ async def _run(fault: Fault, server: Any) -> None:
     test = next(getattr(m, name) for m in (conformance, errors, on_redis_only, upgrade) if hasattr(m, name))
     wanted = inspect.signature(test).parameters.keys()
     async with AsyncExitStack() as stack:
-        have: dict[str, Any] = {"redis": server, "etcd": server, "s3": server, "heeds": given, "command": given}
+        have: dict[str, Any] = {"redis": server, "etcd": server, "bucket": server, "heeds": given, "command": given}
         if wanted & {"backend", "lasting", "restarted"}:
             on = ON[fault.name.partition(":")[0]][1]
             backend = await stack.enter_async_context(on(server, f"test/{os.urandom(4).hex()}"))

