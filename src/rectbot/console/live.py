@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rectbot.console.alerts import Alert, Alerts, firing_in, merged
@@ -47,7 +47,6 @@ class Now:
     events: tuple[Event, ...] = ()  # oldest first
     pushes: Mapping[str, float] | None = None  # by job; the last that was heard; None: nothing yet
     alerts: tuple[Alert, ...] | None = None  # likewise
-    notified: float | None = field(default=None, compare=False)  # when Alertmanager answered last
 
     def silent(self, *parts: Part) -> Unknown | None:
         """The first of these parts that does not answer."""
@@ -154,7 +153,6 @@ class Live:
             events=self._events,
             pushes=heard.pushes if heard else None,
             alerts=self._alerts(unknown),
-            notified=self._told.at,
         )
         return self._now
 

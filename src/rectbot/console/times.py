@@ -39,11 +39,6 @@ class TimeRange:
         return start, end
 
     @property
-    def relative(self) -> bool:
-        """Whether it goes on with the clock."""
-        return self.start.startswith("now") or self.end.startswith("now")
-
-    @property
     def last(self) -> str:
         """The length of one that goes from some time ago until now, such as 6h; else nothing."""
         found = re.fullmatch(r"now-(\d+[smhdwMy])", self.start)

@@ -39,11 +39,11 @@ def packed(value: object) -> orjson.Fragment:
 class Lines(Element, component="static/lines.js"):
     """Lines with a time each, the newest first."""
 
-    def __init__(self, lines: Sequence[Line] = (), *, empty: str, label: str, max_lines: int = MAX_LINES) -> None:
+    def __init__(self, *, empty: str, label: str, max_lines: int = MAX_LINES) -> None:
         super().__init__()
         self._props["mark"] = ""
         self._props["search"] = 0  # the number of what is shown
-        self._props["lines"] = packed(lines)
+        self._props["lines"] = packed([])
         self._props["empty"] = empty
         self._props["label"] = label
         self._props["max"] = max_lines
@@ -78,12 +78,11 @@ class Ticker(Element, component="static/ticker.js"):
         self,
         *,
         direction: int = 1,
-        whole: float | None = None,
         limit: float | None = None,
         none: str = "-",
     ) -> None:
         super().__init__()
-        self._props.update({"direction": direction, "whole": whole, "limit": limit, "none": none})
+        self._props.update({"direction": direction, "whole": None, "limit": limit, "none": none})
         self._look = 0
 
     def show(self, seconds: float | None, whole: float | None = None) -> None:

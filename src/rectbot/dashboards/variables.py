@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -194,8 +194,3 @@ _READERS = {
     "interval": _of_interval,
     "constant": _of_text,
 }
-
-
-def default_values(known: Sequence[Variable]) -> dict[str, tuple[str, ...] | None]:
-    """What is chosen where nobody has chosen."""
-    return {each.name: each.default for each in known}

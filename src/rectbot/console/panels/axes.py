@@ -84,7 +84,7 @@ def axes_of(lines: Sequence[Line], field: Field) -> list[Axis]:
     """The axes that the lines need, the left ones first."""
     keys = sorted({(_is_right(line), _unit(line)) for line in lines}, key=lambda key: key[0])
     found = []
-    for right, unit in keys[:2] if len(keys) > 1 else keys:
+    for right, unit in keys[:2]:
         mine = [line for line in lines if (_is_right(line), _unit(line)) == (right, unit)]
         least, most = _reach(mine)
         shares = all(line.shares for line in mine)

@@ -92,7 +92,7 @@ def timeseries(
         "tooltip": {"trigger": "axis", "show": tooltip.get("mode") != "none", **TOOLTIP},
         "legend": _legend(lines, legend, shown=shown, right=right),
         "xAxis": time_axis(view, TEXT, GRID),
-        "yAxis": [axis.options(TEXT, GRID) for axis in axes] or [{"type": "value"}],
+        "yAxis": [axis.options(TEXT, GRID) for axis in axes],
         "series": [*(_drawn(line, axes) for line in lines), _marks(field, marks)],
     }
 

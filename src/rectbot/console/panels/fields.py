@@ -150,11 +150,6 @@ class Fields:
         self._defaults: Json = given.get("defaults") or {}
         self._overrides: Sequence[Json] = given.get("overrides") or []
 
-    @property
-    def defaults(self) -> Field:
-        """Without any override."""
-        return Field(self._defaults)
-
     def of(self, column: Column, frame: Frame, shown: str, span: tuple[float, float] | None = None) -> Field:
         """The field of a column that is called `shown`."""
         config = dict(self._defaults)

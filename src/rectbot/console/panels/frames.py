@@ -7,8 +7,7 @@ https://grafana.com/docs/grafana/latest/panels-visualizations/configure-standard
 from __future__ import annotations
 
 import math
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -132,10 +131,3 @@ def _unique(column: Column, frame: Frame) -> str:
     if len(alike) == 1:
         return column.name
     return f"{column.name} {next(place for place, each in enumerate(alike, 1) if each is column)}"
-
-
-def names_of(frames: Iterable[Frame]) -> Counter[str]:
-    """How often each shown name occurs."""
-    frames = list(frames)
-    names = Names(frames)
-    return Counter(names.of(column, frame) for frame in frames for column in frame.columns)
