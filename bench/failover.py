@@ -41,6 +41,7 @@ from rectbot.failover.codec import decode
 from rectbot.failover.config import ChildOptions
 from rectbot.failover.record import Record
 from rectbot.failover.wiring import libraries
+from servers import redis_server
 
 AT_ONCE = 2
 POLL_MS, HURRY_MS = 1_000, 500  # of a bucket; the second is stores/bucket.py's, while a change is near
@@ -439,29 +440,6 @@ def _command(kind: type[Site], bench: Bench, port: int) -> subprocess.Popen[byte
     )
 
 
-@contextlib.contextmanager
-def redis_server(folder: Path) -> Iterator[tuple[int, str]]:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    password = secrets.token_hex(8)
-    config = folder / "redis.conf"
-    config.write_text(
-        f"port {port}\nbind 127.0.0.1\nrequirepass {password}\nsave ''\ndir {folder}\nlogfile redis.log\n"
-    )
-    process = subprocess.Popen(["redis-server", str(config)])
-    client: Any = redis_py.Redis(port=port, password=password)
-    try:
-        for _ in range(500):
-            with contextlib.suppress(redis_py.ConnectionError):
-                client.ping()
-                break
-            time.sleep(0.01)
-        yield port, password
-    finally:
-        process.kill()
-        process.wait()
-
-
 def percentile(values: list[float], percent: float) -> float:
     return values[min(len(values) - 1, int(len(values) * percent / 100))]
 
@@ -533,14 +511,14 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="rectbot-bench-"))
     try:
         with (
-            redis_server(folder) as (port, password),
+            redis_server(folder / "redis", persistent=False) as redis,
             etcd_cluster(folder / "etcd") as etcd,
             s3_server(folder / "s3") as s3,
         ):
             kinds: list[type[Site]] = [*OURS, RedisPyLock]
             if install_peer(folder / "peers"):
                 kinds.append(PythonRedisLock)
-            bench = Bench(folder, port, password, given.ttl_ms, etcd, s3)
+            bench = Bench(folder, redis.port, redis.password, given.ttl_ms, etcd, s3)
             found = list(missed(asyncio.run(measure(bench, kinds, given.samples))))
     finally:
         shutil.rmtree(folder)

@@ -30,18 +30,27 @@ class Fault:
     instead: str
     found_by: str
 
+    @property
+    def path(self) -> Path:
+        return _SOURCE / self.file
+
     def planted(self) -> str:
-        source = (_SOURCE / self.file).read_text()
-        assert source.count(self.line) == 1, f"the line {self.line!r} is not in {self.file} any more, or not alone"
-        return source.replace(self.line, self.instead)
+        return changed(self.path, self.line, self.instead)
 
 
-def module_with(fault: Fault) -> ModuleType:
-    """A module with the fault, beside the one without."""
-    made = ModuleType(f"planted_{Path(fault.file).stem}")
-    made.__file__ = str(_SOURCE / fault.file)
+def changed(file: Path, line: str, instead: str) -> str:
+    """The source with the fault."""
+    source = file.read_text()
+    assert source.count(line) == 1, f"the line {line!r} is not in {file.name} any more, or not alone"
+    return source.replace(line, instead)
+
+
+def load(file: Path, line: str, instead: str) -> ModuleType:
+    """A module with the fault, beside the one without. Others may import from it, as `planted_...`."""
+    made = ModuleType(f"planted_{file.stem}")
+    made.__file__ = str(file)
     sys.modules[made.__name__] = made  # dataclasses look their module up
-    exec(compile(fault.planted(), f"<{fault.name}>", "exec"), made.__dict__)
+    exec(compile(changed(file, line, instead), f"<{made.__name__}>", "exec"), made.__dict__)
     return made
 
 

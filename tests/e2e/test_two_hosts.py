@@ -3,48 +3,39 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+import hosts
 from e2e.stack import ROOT, Stack, until
 from rectbot.stack.env_file import assign
 
 TOKEN = "two-hosts"
 
 
-def _may_make_namespaces() -> bool:
-    name = f"rb-{secrets.token_hex(3)}"
-    try:
-        made = subprocess.run(["ip", "netns", "add", name], capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
-    if made:
-        subprocess.run(["ip", "netns", "del", name], check=True)
-    return made
-
-
-pytestmark = pytest.mark.skipif(not _may_make_namespaces(), reason="needs root, and a kernel that lets it make hosts")
+pytestmark = pytest.mark.skipif(not hosts.may_have_hosts(), reason="needs root, and a kernel that lets it make hosts")
 
 
 @dataclass
 class Host(Stack):
     """A folder on a host of its own."""
 
-    name: str = ""
-    address: str = ""
+    place: hosts.Host = field(kw_only=True)
     processes: list[subprocess.Popen[str]] = field(default_factory=list)
 
+    @property
+    def address(self) -> str:
+        return self.place.address
+
     def command(self, *arguments: str) -> list[str]:  # type: ignore[override]
-        return ["ip", "netns", "exec", self.name, sys.executable, "-m", "rectbot", *arguments]
+        return [*self.place.prefix, *super().command(*arguments)]
 
     def keep(self, *arguments: str) -> subprocess.Popen[str]:
         """Runs a command for good, as a unit of systemd would, in a process group of its own."""
@@ -80,34 +71,15 @@ def _end(process: subprocess.Popen[str], number: int = signal.SIGKILL) -> None:
 @contextmanager
 def _hosts(folder: Path) -> Iterator[tuple[Host, Host]]:
     """The monitoring host and the other one, with a wire between them, and nothing else."""
-    tag, net = secrets.token_hex(2), f"10.{77 + secrets.randbelow(100)}.{secrets.randbelow(250)}"
-    wires = [f"rb{tag}a", f"rb{tag}b"]
-    with ExitStack() as stack:
-        for name in wires:
-            subprocess.run(["ip", "netns", "add", name], check=True)
-            stack.callback(subprocess.run, ["ip", "netns", "del", name], check=False)
-        subprocess.run(
-            ["ip", "link", "add", wires[0], "netns", wires[0], "type", "veth", "peer", wires[1], "netns", wires[1]],
-            check=True,
-        )
-        for number, name in enumerate(wires, 1):
-            for words in (
-                ["addr", "add", f"{net}.{number}/24", "dev", name],
-                ["link", "set", name, "up"],
-                ["link", "set", "lo", "up"],
-            ):
-                subprocess.run(["ip", "-n", name, *words], check=True)
+    with hosts.hosts("osaka", "tokyo") as (osaka, tokyo):
         first = Stack.prepare(folder / "osaka")
         shutil.copy(ROOT / "docker-compose.monitoring.yml", first.home)
         (folder / "tokyo").mkdir()
-        hosts = (
-            Host(first.home, 1000, name=wires[0], address=f"{net}.1"),
-            Host(folder / "tokyo", 1000, name=wires[1], address=f"{net}.2"),
-        )
+        both = Host(first.home, 1000, place=osaka), Host(folder / "tokyo", 1000, place=tokyo)
         try:
-            yield hosts
+            yield both
         finally:
-            for host in hosts:
+            for host in both:
                 for process in host.processes:
                     _end(process)
                 host.destroy()

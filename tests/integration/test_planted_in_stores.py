@@ -20,7 +20,7 @@ from integration import test_register_conformance as conformance
 from integration import test_register_errors as errors
 from integration.test_register_conformance import debian_redis, memory  # noqa: F401 (fixtures)
 from lease_sites import sites_on
-from planted import Fault, module_with
+from planted import Fault, load
 from rectbot.errors import RectbotError
 from rectbot.failover.stores import etcd as etcd_module
 from rectbot.failover.stores.redis import link, register
@@ -199,7 +199,7 @@ def _plant(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(link, "SCRIPT", script)
         monkeypatch.setattr(link, "_SHA", hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest())
         return
-    made = module_with(fault)
+    made = load(fault.path, fault.line, fault.instead)
     for module, name in USES[fault.file]:
         monkeypatch.setattr(module, name, getattr(made, name, made))
 

@@ -6,7 +6,6 @@ nothing. What only a real server can show, conformance and integration tests fin
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from planted import load
 from rectbot.failover import budget, protocol, rules, scribe, view
 
 from .chaos import timeline
@@ -332,22 +332,16 @@ def mutated(mutant: Mutant) -> dict[str, Any]:
     name = mutant.module.__name__.rpartition(".")[2]
     made = {name: _load(mutant.module, mutant.line, mutant.instead)}
     if mutant.module is budget:  # the rules have their names from there, and the scribe from the rules
-        _load(rules, "from rectbot.failover.budget import", "from mutant_budget import")
+        _load(rules, "from rectbot.failover.budget import", "from planted_budget import")
         name = "rules"
     if mutant.module in (budget, rules, view):
-        made = {"scribe": _load(scribe, f"from rectbot.failover.{name} import", f"from mutant_{name} import")}
+        made = {"scribe": _load(scribe, f"from rectbot.failover.{name} import", f"from planted_{name} import")}
     return given | made
 
 
 def _load(module: ModuleType, line: str, instead: str) -> ModuleType:
     assert module.__file__ is not None
-    source = Path(module.__file__).read_text()
-    assert source.count(line) == 1, f"the line {line!r} is not there any more"
-    name = f"mutant_{module.__name__.rpartition('.')[2]}"
-    made = ModuleType(name)
-    sys.modules[name] = made  # dataclasses look their module up
-    exec(compile(source.replace(line, instead), f"<{name}>", "exec"), made.__dict__)
-    return made
+    return load(Path(module.__file__), line, instead)
 
 
 def hunt(changes: dict[str, Any], schedules: int) -> tuple[int, Exception] | None:
