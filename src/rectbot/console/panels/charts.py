@@ -245,19 +245,8 @@ def _bands(field: Field) -> Iterable[list[dict[str, Any]]]:
 
 def _legend(lines: Sequence[Line], given: Mapping[str, Any], *, shown: bool, right: bool) -> dict[str, Any]:
     names = [line.name for line in lines if not line.hidden("legend")]
-    found: dict[str, Any] = {
-        "show": shown,
-        "type": "scroll",
-        "itemHeight": 8,
-        "itemWidth": 12,
-        "data": names,
-        "textStyle": TEXT,
-        "inactiveColor": "#9aa3af55",
-        "pageTextStyle": TEXT,
-        "pageIconColor": SOFT,
-        "values": _legend_values(lines, given.get("calcs") or ()),
-    }
-    place = {"orient": "vertical", "right": 4, "top": 8, "bottom": 8, "width": "30%"} if right else {"bottom": 0}
+    found = legend_of(names, shown=shown) | {"values": _legend_values(lines, given.get("calcs") or ())}
+    place = {"orient": "vertical", "right": 4, "top": 8, "bottom": 8, "width": "30%"} if right else {}
     return found | place
 
 
@@ -282,7 +271,7 @@ def solid(shade: str) -> str:
     return SOFT if shade == "inherit" else shade
 
 
-def legend_of_states(names: list[str], *, shown: bool) -> dict[str, Any]:
-    """The legend of a chart whose names are states."""
+def legend_of(names: list[str], *, shown: bool) -> dict[str, Any]:
+    """The legend below a chart."""
     text = {"textStyle": TEXT, "inactiveColor": "#9aa3af55", "pageTextStyle": TEXT, "pageIconColor": SOFT}
     return {"show": shown, "type": "scroll", "bottom": 0, "itemHeight": 8, "itemWidth": 12, "data": names, **text}

@@ -98,10 +98,6 @@ def calculated(frames: Frames, options: Json) -> Frames:
     return found
 
 
-def _named(frame: Frame, names: Names, name: Any) -> Column | None:
-    return next((each for each in frame.columns if name in (names.of(each, frame), each.name)), None)
-
-
 def _of_two(frame: Frame, names: Names, options: Json) -> Column | None:
     given: Json = options.get("binary") or {}
     left, right = (_side(frame, names, given.get(side)) for side in ("left", "right"))
@@ -116,7 +112,7 @@ def _side(frame: Frame, names: Names, given: Any) -> tuple[str, Sequence[Cell]] 
     """A column by its name, or a number for each row."""
     if isinstance(given, Mapping):
         given = (given.get("matcher") or {}).get("options") or given.get("fixed")
-    if (found := _named(frame, names, given)) is not None:
+    if (found := names.find(frame, given)) is not None:
         return str(given), found.values
     try:
         return str(given), [float(given)] * frame.length
@@ -140,7 +136,7 @@ def _of_row(frame: Frame, names: Names, options: Json) -> Column | None:
 
 def _of_one(frame: Frame, names: Names, options: Json) -> Column | None:
     given: Json = options.get("unary") or {}
-    found, work = _named(frame, names, given.get("fieldName")), FUNCTIONS.get(given.get("operator", "abs"))
+    found, work = names.find(frame, given.get("fieldName")), FUNCTIONS.get(given.get("operator", "abs"))
     if found is None or work is None:
         return None
     values = [_worked(lambda value, _: work(value), value, 0.0) for value in found.values]
@@ -200,16 +196,14 @@ def filtered(frames: Frames, options: Json) -> Frames:
             for place in range(frame.length)
             if not tests or wanted(test(each.values[place]) for each, test in tests) == include
         ]
-        found.append(
-            replace(frame, columns=[replace(each, values=[each.values[at] for at in places]) for each in frame.columns])
-        )
+        found.append(frame.rows(places))
     return found
 
 
 def _tests(frame: Frame, names: Names, filters: Sequence[Json]) -> Iterator[tuple[Column, Callable[[Cell], bool]]]:
     for each in filters:
         config: Json = each.get("config") or {}
-        named, test = _named(frame, names, each.get("fieldName")), VALUE_TESTS.get(config.get("id", ""))
+        named, test = names.find(frame, each.get("fieldName")), VALUE_TESTS.get(config.get("id", ""))
         if named is not None and test is not None:
             yield named, _bound(test, config.get("options") or {})
 

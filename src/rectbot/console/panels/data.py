@@ -56,12 +56,13 @@ class Data:
         numbers = [column for frame in self.frames for column in frame.columns if column.kind == NUMBER]
         whole = span_of(numbers)
         self.columns: list[Shown] = []
+        index = 0  # among the columns of numbers
         for frame in self.frames:
             for column in frame.columns:
                 shown = names.of(column, frame)
                 field = fields.of(column, frame, shown, whole)
-                index = sum(each.column.kind == NUMBER for each in self.columns)
                 self.columns.append(Shown(column, frame, _named(field.display_name, column, shown), field, index))
+                index += column.kind == NUMBER
 
     @property
     def numbers(self) -> list[Shown]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from rectbot.console.panels.ask import View
 from rectbot.console.panels.axes import time_axis
-from rectbot.console.panels.charts import GRID, SOFT, TEXT, TOOLTIP, Line, legend_of_states, solid
+from rectbot.console.panels.charts import GRID, SOFT, TEXT, TOOLTIP, Line, legend_of, solid
 from rectbot.console.panels.colours import colour
 from rectbot.console.panels.fields import Field
 
@@ -69,7 +69,7 @@ def pie(panel: Mapping[str, Any], values: Sequence[tuple[str, float, Field]]) ->
     return {
         "animation": False,
         "tooltip": {"trigger": "item", **TOOLTIP},
-        "legend": legend_of_states([name for name, _, _ in values], shown=bool(legend.get("showLegend", True))),
+        "legend": legend_of([name for name, _, _ in values], shown=bool(legend.get("showLegend", True))),
         "series": [{**shape, "data": slices}],
     }
 
@@ -91,7 +91,7 @@ def state_timeline(panel: Mapping[str, Any], lines: Sequence[Line], view: View, 
         "animation": False,
         "grid": {"left": 6, "right": 14, "top": 4, "bottom": 30 if legend else 4, "containLabel": True},
         "tooltip": {"trigger": "item", "states": True, **TOOLTIP},
-        "legend": legend_of_states([text for text, _ in states], shown=bool(legend)),
+        "legend": legend_of([text for text, _ in states], shown=bool(legend)),
         "xAxis": time_axis(view, TEXT, GRID),
         "yAxis": {
             "type": "category",

@@ -108,9 +108,7 @@ class Artist:
     async def _bars(self, _: Json, panel: Json, view: View) -> Drawing:
         items = []
         for name, value, field in _finite((await self._data(panel, view)).values()):
-            width = field.most - field.least
-            share = max(0.0, min(1.0, (value - field.least) / width)) if width else 0.0
-            items.append({"name": name, "share": share, "cell": field.cell(value)})
+            items.append({"name": name, "share": field.share(value), "cell": field.cell(value)})
         return {"items": items, "empty": not items}
 
     async def _stat(self, _: Json, panel: Json, view: View) -> Drawing:

@@ -71,6 +71,11 @@ class Field:
     def most(self) -> float:
         return float(self.span[1] if self.config.get("max") is None else self.config["max"])
 
+    def share(self, value: float) -> float:
+        """How far a value is on the way from the least to the most, from 0 to 1."""
+        width = self.most - self.least
+        return max(0.0, min(1.0, (value - self.least) / width)) if width else 0.0
+
     @property
     def percentage(self) -> bool:
         """Whether thresholds are percent of the way from the least to the most."""
@@ -123,8 +128,7 @@ class Field:
         if value is not None and mode == "thresholds":
             return self.of_threshold(value)
         if value is not None and mode.startswith("continuous-"):
-            width = self.most - self.least
-            return continuous(mode.removeprefix("continuous-"), (value - self.least) / width if width else 0.0)
+            return continuous(mode.removeprefix("continuous-"), self.share(value))
         return PALETTE[index % len(PALETTE)]
 
     def cell(self, value: Cell | bool, index: int = 0) -> dict[str, Any]:

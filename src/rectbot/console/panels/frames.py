@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rectbot.dashboards.model import legend
@@ -41,6 +41,11 @@ class Frame:
     def length(self) -> int:
         """How many rows there are."""
         return len(self.columns[0].values) if self.columns else 0
+
+    def rows(self, places: Sequence[int]) -> Frame:
+        """With these rows only, in this order."""
+        columns = [replace(each, values=[each.values[place] for place in places]) for each in self.columns]
+        return replace(self, columns=columns)
 
 
 def number(text: str) -> float:
@@ -108,6 +113,10 @@ class Names:
         if column.kind == TIME and not column.labels:
             return column.name
         return " ".join(self._parts(column, frame)) or _unique(column, frame)
+
+    def find(self, frame: Frame, name: Any) -> Column | None:
+        """The first column of a frame that is called so, by its shown name or its own."""
+        return next((each for each in frame.columns if name in (self.of(each, frame), each.name)), None)
 
     def _parts(self, column: Column, frame: Frame) -> list[str]:
         labels = column.labels.get(self._only, "") if self._only else _written(column.labels)

@@ -9,7 +9,6 @@ from rectbot.console.panels import compute
 from rectbot.console.panels.data import Data, Shown, Value
 from rectbot.console.panels.frames import STRING, TIME
 from rectbot.console.panels.join import stacked
-from rectbot.console.panels.transform import rows as of_rows
 
 Json = Mapping[str, Any]
 _OLD_CELLS = {
@@ -27,7 +26,7 @@ def table(data: Data) -> dict[str, Any]:
         data = Data({**data.panel, "transformations": []}, [stacked(data.frames)], data.view)
     options = data.panel.get("options") or {}
     if data.frames and (order := _order(data, options.get("sortBy") or [])) is not None:
-        data = Data({**data.panel, "transformations": []}, [of_rows(data.frames[0], order)], data.view)
+        data = Data({**data.panel, "transformations": []}, [data.frames[0].rows(order)], data.view)
     shown = [each for each in data.columns if not _hidden(each)]
     length = min(MOST_ROWS, data.frames[0].length if data.frames else 0)
     columns = [{"title": each.name, "align": str(each.field.custom.get("align") or "auto")} for each in shown]
@@ -61,8 +60,7 @@ def _cell(data: Data, column: Shown, place: int) -> dict[str, Any]:
         cell["text"] = column.field.no_value
     kind = _kind(column)
     if kind == "gauge" and isinstance(value, float):
-        width = column.field.most - column.field.least
-        cell["share"] = max(0.0, min(1.0, (value - column.field.least) / width)) if width else 0.0
+        cell["share"] = column.field.share(value)
     if kind == "color-background" and cell["colour"] not in ("inherit", "transparent"):
         cell["filled"] = cell["colour"]
     if not cell["mapped"] and kind not in ("color-text", "gauge"):

@@ -124,23 +124,16 @@ def _sort(frames: Frames, options: Json) -> Frames:
     found = []
     for frame in frames:
         for rule in options.get("sort") or ():
-            by = next((each for each in frame.columns if rule.get("field") in (names.of(each, frame), each.name)), None)
+            by = names.find(frame, rule.get("field"))
             if by is not None:
-                frame = rows(frame, compute.order(by.values, descending=bool(rule.get("desc"))))  # noqa: PLW2901
+                frame = frame.rows(compute.order(by.values, descending=bool(rule.get("desc"))))  # noqa: PLW2901
         found.append(frame)
     return found
 
 
 def _limit(frames: Frames, options: Json) -> Frames:
     most = max(0, int(options.get("limitField", 10) or 0))
-    return [rows(frame, range(min(most, frame.length))) for frame in frames]
-
-
-def rows(frame: Frame, places: Sequence[int]) -> Frame:
-    """A frame with these rows only, in this order."""
-    return replace(
-        frame, columns=[replace(each, values=[each.values[place] for place in places]) for each in frame.columns]
-    )
+    return [frame.rows(range(min(most, frame.length))) for frame in frames]
 
 
 def _group(frames: Frames, options: Json) -> Frames:
