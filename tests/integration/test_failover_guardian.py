@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -209,6 +210,23 @@ def test_a_process_is_killed_at_the_deadline_even_if_it_is_paused(sleeper: subpr
     guardian.set(deadline)
     assert sleeper.wait(60) == -signal.SIGKILL
     assert boottime_ms() >= deadline
+    guardian.close()
+
+
+def test_a_guardian_watches_by_whatever_number_its_socket_has(sleeper: subprocess.Popen[bytes]) -> None:
+    """It keeps the number of its parent, and a parent may have thousands of files open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(4096, hard), hard))
+    held = [os.open(os.devnull, os.O_RDONLY) for _ in range(1100)]
+    try:
+        guardian = Guardian(sleeper.pid)
+        _until_it_watches(guardian)
+    finally:
+        for each in held:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    guardian.set(boottime_ms() + 100)
+    assert sleeper.wait(60) == -signal.SIGKILL
     guardian.close()
 
 

@@ -246,10 +246,16 @@ def test_what_is_no_file_is_neither_read_nor_waited_for(kind: str, tmp_path: Pat
         case _:
             file = tmp_path / "file" / "x.json"
             (tmp_path / "file").write_text("")
+    before = _open_files()
     assert recall(file) is None
     remember(file, later())
+    assert _open_files() == before
     if kind == "link":
         assert recall(tmp_path / "other") == BEFORE
+
+
+def _open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
 
 
 def test_of_two_who_remember_at_once_one_is_remembered_whole(tmp_path: Path) -> None:

@@ -6,11 +6,12 @@ import json
 import os
 import random
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from left_open import closed
 from rectbot.logs.ship.follow import Follower
 from rectbot.logs.ship.generations import MAX_LINE_BYTES, Library, Position
 
@@ -51,6 +52,12 @@ class Log:
         self.rotations += 1
         shutil.copy2(self.path, self.path.with_name(f"{self.path.name}-{20260000 + self.rotations}"))
         os.truncate(self.path, 0)
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    with closed(Follower):
+        yield
 
 
 @pytest.fixture

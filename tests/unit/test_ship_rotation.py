@@ -10,12 +10,13 @@ import lzma
 import os
 import random
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from left_open import closed
 from rectbot.logs.ship.follow import Follower
 from rectbot.logs.ship.generations import Library
 from rectbot.logs.ship.names import is_rotated, is_sibling
@@ -76,6 +77,12 @@ class Log:
         preserve(self.path, self.path.parent / name)
         os.truncate(self.path, 0)
         return self.path.parent / name
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    with closed(Follower):
+        yield
 
 
 @pytest.fixture

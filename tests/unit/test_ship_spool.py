@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from left_open import closed
 from rectbot.errors import ConfigError
 from rectbot.logs.ship.backoff import LONGEST_OBEYED_SECONDS, LONGEST_SECONDS, Backoff
 from rectbot.logs.ship.spool import Spool
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    with closed(Spool):
+        yield
 
 
 @pytest.mark.parametrize("seed", range(12))

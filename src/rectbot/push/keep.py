@@ -20,9 +20,11 @@ def load(file: Path) -> Any:
     """The JSON in the file; None where there is none."""
     with suppress(OSError, ValueError, RecursionError):
         descriptor = os.open(file, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(descriptor, "rb") as stream:
+        try:  # not fdopen(), which leaves a folder open
             if stat.S_ISREG(os.fstat(descriptor).st_mode):
-                return json.loads(stream.read(_MOST_BYTES))
+                return json.loads(os.read(descriptor, _MOST_BYTES))
+        finally:
+            os.close(descriptor)
     return None
 
 

@@ -102,8 +102,8 @@ def read_header(line: str, now: float | None = None) -> Header:
         )
     if now > header.until:
         raise ConfigError(
-            f"the invitation of {header.site} expired at {shown_time(header.until)} (this host's clock shows {shown_time(now)}):"
-            f" {_AGAIN.replace('SITE', header.site)}"
+            f"the invitation of {header.site} expired at {shown_time(header.until)} (this host's clock shows"
+            f" {shown_time(now)}): {_AGAIN.replace('SITE', header.site)}"
         )
     return header
 

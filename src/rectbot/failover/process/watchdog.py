@@ -185,11 +185,13 @@ class Watchdog:
         child_died, wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
-        sources: list[_socket.socket | Alarm | int] = [self._link, self._alarm, child_died]
+        poll = select.poll()  # select() knows no number above 1,023, and the socket has the one that its maker gave it
+        for source in (self._link, self._alarm, child_died):
+            poll.register(source, select.POLLIN)
         while True:
-            ready, _, _ = select.select(sources, [], [])
+            ready = {number for number, _ in poll.poll()}
             # Messages come first: if we were slow, a renewal may be among them. A spawn looks at the clock itself.
-            if self._link in ready and not self._receive_all():
+            if self._link.fileno() in ready and not self._receive_all():
                 break
             if self._deadline and boottime_ms() >= self._deadline:
                 self._strike()
