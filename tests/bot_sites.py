@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from discord_helpers import TOKEN, until
-from rectbot.testing.discord import Running
+from localdiscord.discord import Running
 from servers import RedisServer
 
 TTL_S = 2.0

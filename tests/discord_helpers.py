@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import aiohttp
 
-from rectbot.testing.discord import Running
-from rectbot.testing.journal import Entry
+from localdiscord.discord import Running
+from localdiscord.journal import Entry
 
 TOKEN = "token-of-the-tests"
 IDENTIFY = {"token": TOKEN, "intents": 1, "properties": {"os": "linux", "browser": "test", "device": "test"}}

@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from discord_helpers import TOKEN
+from localdiscord.discord import Running, local_discord
+from localdiscord.journal import overlaps
 from rectbot.failover import FailoverConfig, open_store
 from rectbot.failover.agent import agent_command, plan
 from rectbot.failover.config import ChildOptions
-from rectbot.testing.discord import Running, local_discord
-from rectbot.testing.journal import overlaps
 from servers import PASSWORD, RedisServer, until
 
 TTL_MS = 1_000

@@ -3,11 +3,11 @@
 The command line prints them as one line and exits with `exit_code`; no traceback is shown.
 """
 
+from foundation.errors import OperatorError
 
-class RectbotError(Exception):
+
+class RectbotError(OperatorError):
     """Something went wrong that the operator can understand and mend."""
-
-    exit_code = 1
 
 
 class ConfigError(RectbotError):

@@ -18,11 +18,11 @@ from dotenv.parser import parse_stream
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import ErrorDetails
 
-from rectbot.durations import in_unit
+from foundation.durations import DurationError, in_unit
+from foundation.redaction import forget, know
 from rectbot.errors import ConfigError
 from rectbot.hosts import host_alone
 from rectbot.lists import parse_jobs, parse_logins
-from rectbot.redaction import forget, know
 
 BASE_PORTS = {
     "push-proxy": 9443,
@@ -98,7 +98,7 @@ class FailoverSettings(BaseModel):
             return value
         try:
             return in_unit(value, unit)
-        except ConfigError:
+        except DurationError:
             raise ValueError(f"write {wanted}, or a duration like 10s or 1m30s") from None
 
     @field_validator("redis_host")

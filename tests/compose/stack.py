@@ -15,7 +15,7 @@ from dotenv import dotenv_values
 
 from compose.engine import DISCORD, Engine, Network, Project, run
 from compose.images import ROOT
-from rectbot.testing.journal import Entry
+from localdiscord.journal import Entry
 
 T = TypeVar("T")
 RECTBOT = ROOT / ".venv" / "bin" / "rectbot"

@@ -18,8 +18,8 @@ import pytest
 
 from compose.engine import FRIEND, HOST, STRANGER
 from compose.stack import RECTBOT, Stack, until
+from localdiscord.journal import sessions
 from rectbot.lists import parse_logins
-from rectbot.testing.journal import sessions
 
 pytestmark = pytest.mark.timeout(900)  # the first test waits for the images
 

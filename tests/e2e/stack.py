@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from localdiscord.journal import Entry, fetch
 from rectbot.settings import BASE_PORTS
-from rectbot.testing.journal import Entry, fetch
 from servers import free_offset
 
 T = TypeVar("T")

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from consoles import PATHS, PATIENCE_MS, Visitor, browser, visit
 from e2e.stack import TTL_SECONDS, Stack, until
-from rectbot.testing.journal import sessions
+from localdiscord.journal import sessions
 
 pytestmark = pytest.mark.timeout(480)
 

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 
 from e2e.stack import TTL_SECONDS, Stack, until
-from rectbot.testing.journal import overlaps, sessions
+from localdiscord.journal import overlaps, sessions
 
 pytestmark = pytest.mark.timeout(480)
 SLACK_SECONDS = 1.0

@@ -11,7 +11,7 @@ import pytest
 
 from disks import disk_of
 from e2e.stack import TTL_SECONDS, Stack, until
-from rectbot.testing.journal import sessions
+from localdiscord.journal import sessions
 
 pytestmark = [
     pytest.mark.timeout(600),

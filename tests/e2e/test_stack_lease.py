@@ -14,7 +14,7 @@ import urllib3
 
 from e2e.stack import Stack, until
 from lease_servers import ACCESS_KEY, BUCKET, S3, SECRET_KEY, Etcd, etcd_cluster, s3_server
-from rectbot.testing.journal import overlaps, sessions
+from localdiscord.journal import overlaps, sessions
 
 pytestmark = pytest.mark.timeout(300)
 REDIS_CHECKS = {"redis-password", "redis-rights", "redis-data", "clock"}

@@ -17,9 +17,9 @@ import pytest
 
 from bot_sites import Site, live, site
 from discord_helpers import TOKEN, entries, until
+from localdiscord.discord import Running, local_discord
+from localdiscord.journal import overlaps, sessions
 from rectbot.failover import FailoverConfig, open_store
-from rectbot.testing.discord import Running, local_discord
-from rectbot.testing.journal import overlaps, sessions
 from servers import RedisServer
 
 STOP_S = 1.0

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 
 from discord_helpers import TOKEN, entries, until
+from localdiscord.discord import Running, local_discord
 from rectbot.bot.pace import LEAST_S, MOST_S, Pace
 from rectbot.bot.workload import DiscordWorkload
 from rectbot.failover import Lease
-from rectbot.testing.discord import Running, local_discord
 
 WATCHED_S = 6.0
 SHARDED = """

@@ -16,9 +16,9 @@ import pytest
 
 from bot_sites import TTL_S, live, site, two_sites
 from discord_helpers import TOKEN, entries, until
+from localdiscord.discord import Running, local_discord
+from localdiscord.journal import overlaps, sessions
 from rectbot.failover import FailoverConfig, open_store
-from rectbot.testing.discord import Running, local_discord
-from rectbot.testing.journal import overlaps, sessions
 from servers import PASSWORD, RedisServer
 
 WITHOUT_GUARDIAN = (

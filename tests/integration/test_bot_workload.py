@@ -13,13 +13,13 @@ import aiohttp
 import pytest
 
 from discord_helpers import TOKEN, entries, until
+from localdiscord.discord import Running, local_discord
+from localdiscord.journal import overlaps, sessions
 from rectbot.bot.workload import LOGIN_RESERVE, DiscordWorkload
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover import Lease
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.messages import Logins
-from rectbot.testing.discord import Running, local_discord
-from rectbot.testing.journal import overlaps, sessions
 
 USER_BOT = """
 import asyncio

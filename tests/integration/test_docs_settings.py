@@ -15,8 +15,8 @@ import pytest
 
 from discord_helpers import TOKEN, until
 from docs_commands import Shown, env_table, shown_commands
+from localdiscord.discord import Running, local_discord
 from rectbot.settings import KNOWN, FailoverSettings, Settings
-from rectbot.testing.discord import Running, local_discord
 from servers import PASSWORD, RedisServer, redis_server
 from servers_monitoring import make_certificate
 

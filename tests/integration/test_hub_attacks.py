@@ -17,9 +17,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foundation.webguard import Guard
 from hubs import Hub, hub, wait
 from rectbot.hub.answers import Answer, Answers
-from rectbot.webguard import Guard
 
 pytestmark = pytest.mark.timeout(480)
 

@@ -75,4 +75,4 @@ def test_a_command_imports_what_it_needs_and_no_more(command: str, tmp_path: Pat
 
 
 def test_the_log_store_leaves_expressions_and_grammars_to_its_worker(tmp_path: Path) -> None:
-    assert not traced("-c", "import rectbot.logs.server.app", home=tmp_path) & {"re2", "_re2", "lark"}
+    assert not traced("-c", "import logstore.server.app", home=tmp_path) & {"re2", "_re2", "lark"}

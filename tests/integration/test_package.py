@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from discord_helpers import TOKEN
+from localdiscord.journal import fetch
 from rectbot import __version__
-from rectbot.testing.journal import fetch
 from servers import free_port, redis_server
 from servers_monitoring import PASSWORD as PUSH_PASSWORD
 from servers_monitoring import answers, local_discord, push_proxy, pushed_groups, pushgateway, until

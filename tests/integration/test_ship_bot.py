@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from discord_helpers import TOKEN, entries, until
+from localdiscord.discord import Running, local_discord
 from loki_stand_in import stand_in
-from rectbot.testing.discord import Running, local_discord
 from servers import free_port
 
 

@@ -23,11 +23,13 @@ CACHE = ROOT / ".mypyc_cache"
 PURE = ("budget", "commands", "config", "events", "messages", "protocol", "record", "rules", "scribe", "view")
 SIMULATOR = ("dice", "judge", "schedule", "server", "site", "world")
 COMPILED = (
+    "src/foundation/errors.py",
     "src/rectbot/errors.py",
     *(f"src/rectbot/failover/{name}.py" for name in PURE),
     *(f"tests/simulation/{name}.py" for name in SIMULATOR),
 )
 AS_THEY_ARE = (
+    "src/foundation/__init__.py",
     "src/rectbot/__init__.py",
     "src/rectbot/failover/__init__.py",
     "tests/simulation/__init__.py",

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from logstore.logql.parse import parse
 from rectbot.console import tails
 from rectbot.console.log_page import is_of_lines, moment_of
 from rectbot.console.log_query import LogQuery, stream_selector, text_filter
@@ -18,7 +19,6 @@ from rectbot.console.log_search import around, search
 from rectbot.console.widgets import log_lines
 from rectbot.logs.client.query import Entry
 from rectbot.logs.client.target import Target
-from rectbot.logs.logql.parse import parse
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters=","), min_size=1, max_size=8)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+from foundation.command import Duration
+from foundation.durations import DurationError, parse_seconds
 from rectbot import cli
-from rectbot.cli.common import Duration
-from rectbot.durations import parse_seconds
 from rectbot.errors import ConfigError
 from rectbot.settings import Settings, load_settings
 
@@ -32,13 +32,13 @@ def test_parts_add_up(parts: dict[str, int]) -> None:
 def test_any_text_is_a_time_or_a_clear_refusal(text: str) -> None:
     try:
         assert 0.001 <= parse_seconds(text, bare=True) <= 10 * 365 * 86_400
-    except ConfigError as error:
+    except DurationError as error:
         assert "is not a duration: write for example 90s" in str(error)  # noqa: PT017
 
 
 @pytest.mark.parametrize("text", ["5", "1h30", "h", "1 h", "-1s", "1e3s", "s1", "0s", "9" * 30 + "d", "\u0661s"])
 def test_what_is_none_is_refused(text: str) -> None:
-    with pytest.raises(ConfigError):
+    with pytest.raises(DurationError):
         parse_seconds(text)
 
 
@@ -86,8 +86,8 @@ def test_every_option_for_a_time_is_known() -> None:
 
 def test_nothing_else_of_ours_reads_units_of_time() -> None:
     """But LogQL, whose grammar is Loki's, and the dashboards, which read the alert rules."""
-    source = Path(cli.__file__).parents[1]
-    other = {"durations.py", "logs/logql", "logs/pipeline", "dashboards/model.py"}
+    source = Path(cli.__file__).parents[2]
+    other = {"foundation/durations.py", "logstore/logql", "logstore/pipeline", "rectbot/dashboards/model.py"}
     for path in source.rglob("*.py"):
         inside = path.relative_to(source).as_posix()
         if not inside.startswith(tuple(other)):

@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any
 
-from rectbot.terminal import one_line
+from foundation.terminal import one_line
 
 _MOST_CHARACTERS = 3500
 _ACTING = re.compile(r"[@<]")  # a mention in most services, and in Slack

@@ -14,10 +14,10 @@ import sys
 import time
 from typing import Any
 
+from foundation.terminal import one_line
 from rectbot.alerts.alertmanager_text import title_and_text
 from rectbot.alerts.notifier import deliver
 from rectbot.errors import RectbotError
-from rectbot.terminal import one_line
 
 log = logging.getLogger(__name__)
 _SECONDS = 30.0  # for the process; Alertmanager would wait longer

@@ -12,8 +12,8 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from foundation.redaction import redact
 from rectbot.errors import ConfigError, RectbotError
-from rectbot.redaction import redact
 
 if TYPE_CHECKING:
     from rectbot.alerts.notifier import Notifier

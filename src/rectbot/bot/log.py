@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 from types import TracebackType
 
+from foundation.redaction import Redactor, redact
+from foundation.terminal import one_line
 from rectbot.failover.process.log import TIMES
-from rectbot.redaction import Redactor, redact
-from rectbot.terminal import one_line
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
 

@@ -6,13 +6,14 @@ Imports stand inside the commands, so that a command starts without what only th
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
+import localdiscord.command as localdiscord
+from foundation.command import Duration, say
 from rectbot import __version__
 from rectbot.cli.backup import backup, restore
-from rectbot.cli.common import Duration, Group, read_settings, require, say
+from rectbot.cli.common import Group, read_settings, require
 from rectbot.cli.failover import failover
 from rectbot.cli.history import history, report
 from rectbot.cli.invitations import invite, join, revoke
@@ -272,7 +273,7 @@ def hub_console() -> None:
     """Serve the console alone, as 'rectbot hub serve' does beside its metrics."""
     import asyncio
 
-    from rectbot import logline
+    from foundation import logline
     from rectbot.console.serve import serve
 
     logline.set_up()
@@ -299,32 +300,21 @@ def dashboards_build(check: bool) -> None:
         click.echo(f"dashboards: {path.name} written")
 
 
-@main.group(cls=Group)
+def _discord_port() -> int:
+    return read_settings().port("discord")
+
+
+# Where the two commands would take a port of their own, they get the stack's.
+_STACKS = {
+    "serve": {"port": _discord_port},
+    "journal": {"url": lambda: f"http://127.0.0.1:{_discord_port()}"},
+}
+
+
+@main.group(cls=Group, context_settings={"default_map": _STACKS})
 def discord() -> None:
-    """The local Discord: for trying and testing without the real one."""
+    """The local Discord: for trying and testing without the real one. RECTBOT_PORT_OFFSET shifts its port."""
 
 
-@discord.command("serve")
-@click.option("--host", default="127.0.0.1", show_default=True, metavar="ADDRESS", help="What it listens on.")
-@click.option("--port", type=click.IntRange(1, 65535), help="Default 9800, shifted by RECTBOT_PORT_OFFSET.")
-@click.option("--token", default="local-discord", show_default=True, help="The bot token that it accepts.")
-@click.option(
-    "--journal", type=click.Path(path_type=Path, dir_okay=False), help="Also append the journal to this file."
-)
-def discord_serve(host: str, port: int | None, token: str, journal: Path | None) -> None:
-    """Speak Discord's API v10 to bots on this machine, and keep a journal of every session at GET /journal."""
-    from rectbot.testing.discord import serve
-
-    serve(host, port or read_settings().port("discord"), token, journal)
-
-
-@discord.command("journal")
-@click.option("--event", "events", multiple=True, metavar="NAME", help="Only these, for example session_open.")
-@click.option("--url", metavar="URL", help="Where it is; without it, the one of the stack on this machine.")
-def discord_journal(events: tuple[str, ...], url: str | None) -> None:
-    """Print what the local Discord saw, a JSON object a line, oldest first: every session, login and call."""
-    from rectbot.terminal import as_json
-    from rectbot.testing.journal import fetch
-
-    for entry in fetch(url or f"http://127.0.0.1:{read_settings().port('discord')}", events):
-        click.echo(as_json(entry))
+discord.add_command(localdiscord.serve)
+discord.add_command(localdiscord.journal)

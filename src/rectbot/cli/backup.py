@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from rectbot.cli.common import read_settings, say
+from foundation.command import say
+from rectbot.cli.common import read_settings
 from rectbot.errors import ConfigError
 
 _PASSPHRASE = "BACKUP_PASSPHRASE"  # noqa: S105 - a name

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from rectbot.durations import parse_seconds
-from rectbot.errors import ConfigError, RectbotError
-from rectbot.terminal import lines
+from foundation.command import say
+from foundation.errors import OperatorError
+from foundation.terminal import lines
+from rectbot.errors import ConfigError
 
 if TYPE_CHECKING:
     from rectbot.settings import Settings
@@ -23,7 +24,7 @@ class Group(click.Group):
         sys.excepthook = _report_bug
         try:
             return super().invoke(ctx)
-        except RectbotError as error:
+        except OperatorError as error:
             say(f"rectbot: {error}", err=True)
             ctx.exit(error.exit_code)
         except ModuleNotFoundError as error:
@@ -81,31 +82,6 @@ def extra_for(command: str, error: ModuleNotFoundError) -> str | None:
     extra = _EXTRA_OF_MODULE.get((error.name or "").partition(".")[0])
     own = _EXTRA_OF_COMMAND.get(command.partition(" ")[2])
     return own if extra == "rectbot[stack]" and own else extra
-
-
-class Duration(click.ParamType):  # type: ignore[type-arg] # generic in newer clicks only
-    """A length of time in seconds: 90s, 1h30m, 2d, or a number of seconds; with `least` 0 also 0."""
-
-    name = "TIME"
-
-    def __init__(self, least: float = 0.01) -> None:
-        self.least = least
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        if isinstance(value, int | float):
-            return float(value)
-        try:
-            seconds = parse_seconds(value, bare=True, zero=self.least == 0)
-        except ConfigError as error:
-            self.fail(str(error), param, ctx)
-        if seconds < self.least:
-            self.fail(f"{value!r} is less than {self.least:g} s", param, ctx)
-        return seconds
-
-
-def say(text: str, *, err: bool = False) -> None:
-    """Prints a line or several: without secrets, and without what a terminal would obey."""
-    click.echo(lines(text), err=err)
 
 
 def _report_bug(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

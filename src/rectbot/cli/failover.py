@@ -6,7 +6,8 @@ from typing import Any
 
 import click
 
-from rectbot.cli.common import Duration, Group, read_settings, say
+from foundation.command import Duration, say
+from rectbot.cli.common import Group, read_settings
 
 _SECONDS = Duration()
 

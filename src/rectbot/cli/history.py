@@ -6,7 +6,8 @@ import sys
 
 import click
 
-from rectbot.cli.common import Duration, Group, read_settings, say
+from foundation.command import Duration, say
+from rectbot.cli.common import Group, read_settings
 
 
 @click.group(cls=Group)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from rectbot.cli.common import Duration, read_settings, say
+from foundation.command import Duration, say
+from rectbot.cli.common import read_settings
 from rectbot.errors import ConfigError
 
 if TYPE_CHECKING:

@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 
 from itsdangerous import BadSignature, Signer
 
+from foundation.source import source
 from rectbot.errors import ConfigError
-from rectbot.hosts import is_loopback, source
+from rectbot.hosts import is_loopback
 from rectbot.settings import Settings
 
 SESSION_SECONDS = 12 * 3600  # without a visit, and without use of an open page

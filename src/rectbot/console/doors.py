@@ -13,7 +13,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from rectbot.hosts import source
+from foundation.source import source
 
 PER_SOURCE, IN_ALL = 64, 192
 REQUEST_SECONDS = 10.0  # from the connection, or from the last answer, until a request has come, with its body

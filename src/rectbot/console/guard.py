@@ -11,11 +11,11 @@ from urllib.parse import quote
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from foundation.webguard import Guard as Rule
 from rectbot.console.auth import Auth, Role, Session
 from rectbot.console.doors import Doors
 from rectbot.console.login import Cookies
 from rectbot.console.sockets import Sockets
-from rectbot.webguard import Guard as Rule
 
 SOCKETS = "/_nicegui_ws/"
 OPEN = (

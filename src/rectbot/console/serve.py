@@ -23,6 +23,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
+from foundation.webguard import guard_of
 from rectbot.console import clients, login, pages
 from rectbot.console.auth import SESSION_SECONDS, Auth
 from rectbot.console.desk import Desk
@@ -31,7 +32,6 @@ from rectbot.console.guard import Guard
 from rectbot.console.sockets import Pipe, Sockets, quiet
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
-from rectbot.webguard import guard_of
 
 log = logging.getLogger(__name__)
 _FALLS_FIRST = 500  # of 1,000: when memory is short this process is ended, and not the exporter beside it

@@ -7,13 +7,13 @@ from typing import Any
 
 import click
 
+from foundation.terminal import as_json as to_json
+from foundation.terminal import one_line
 from rectbot.doctor import disk, exposure, files, lease, monitoring, proxy, rights, site, store
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Result, Verdict, fail
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.settings import Settings
-from rectbot.terminal import as_json as to_json
-from rectbot.terminal import one_line
 
 Check = Callable[[Subject], Verdict]
 

@@ -7,6 +7,8 @@ import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
+from foundation.terminal import as_json as to_json
+from foundation.terminal import one_line
 from rectbot.errors import ConfigError
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.events import MEANINGS, Event, SiteState, Snapshot
@@ -14,8 +16,6 @@ from rectbot.failover.messages import Command
 from rectbot.failover.operator import follow_switch, perform
 from rectbot.failover.store import LeaseStore
 from rectbot.failover.wiring import failover_config, open_store_from_settings
-from rectbot.terminal import as_json as to_json
-from rectbot.terminal import one_line
 
 if TYPE_CHECKING:
     from rectbot.settings import Settings

@@ -17,9 +17,9 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from foundation.terminal import one_line
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.history import places
-from rectbot.terminal import one_line
 
 if TYPE_CHECKING:
     from rectbot.settings import Settings

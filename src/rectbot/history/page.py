@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from html import escape
 
+from foundation.terminal import one_line
 from rectbot.failover.events import iso
 from rectbot.history.report import Report
 from rectbot.history.show import length, percent, summary
-from rectbot.terminal import one_line
 
 _STYLE = """
 :root{color-scheme:light dark;--ink:#1b1f24;--back:#fff;--line:#d0d7de;--dim:#57606a}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from rectbot.durations import parse_seconds
+from foundation.durations import DurationError, parse_seconds
 from rectbot.errors import ConfigError
 from rectbot.history.lines import LATEST_MS, moment
 from rectbot.history.story import Span
@@ -74,7 +74,7 @@ def _moment(text: str, name: str, now: int) -> int:
         pass
     try:
         return max(0, now - round(parse_seconds(text) * 1000))
-    except ConfigError:
+    except DurationError:
         raise ConfigError(
             f"{name} {text[:40]!r}: write a date (2026-11-27), a time (2026-11-27T19:30:00Z), or how long ago (30d)"
         ) from None

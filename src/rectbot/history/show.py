@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from functools import lru_cache
 
+from foundation.terminal import cleaned, one_line
 from rectbot.alerts.text import plain
 from rectbot.failover.events import iso
 from rectbot.history.report import Report
-from rectbot.terminal import cleaned, one_line
 
 _MOST = 100  # outages in the text; all of them are in the other forms
 _POSTED = 5

@@ -7,7 +7,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from rectbot.webguard import Guard
+from foundation.webguard import Guard
 
 MOST_CONNECTIONS = 64
 READ_SECONDS, WRITE_SECONDS = 5.0, 10.0

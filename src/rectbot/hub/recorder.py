@@ -18,12 +18,12 @@ from contextlib import suppress
 
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
+from foundation.terminal import one_line
 from rectbot.failover.events import MEANINGS, Snapshot
 from rectbot.history import places
 from rectbot.history.spool import Spool, SpoolFull
 from rectbot.hub.answers import Answer
 from rectbot.settings import Settings
-from rectbot.terminal import one_line
 from rectbot.threads import in_thread
 
 log = logging.getLogger(__name__)

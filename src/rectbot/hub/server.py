@@ -13,7 +13,8 @@ import sys
 
 from prometheus_client import CONTENT_TYPE_LATEST
 
-from rectbot import logline
+from foundation import logline
+from foundation.webguard import Guard
 from rectbot.alerts.relay import Relay
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover.events import Snapshot
@@ -26,7 +27,6 @@ from rectbot.hub.exporter import exposition
 from rectbot.hub.recorder import Recorder
 from rectbot.push.trial import trial_of
 from rectbot.settings import Settings
-from rectbot.webguard import Guard
 
 log = logging.getLogger(__name__)
 _CONSOLE = (sys.executable, "-m", "rectbot", "hub", "console")

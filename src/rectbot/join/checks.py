@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 
 from urllib3.exceptions import HTTPError
 
+from foundation.terminal import one_line
 from rectbot import __version__
 from rectbot.doctor import lease, monitoring, proxy, site
 from rectbot.doctor.store import FAIL_CLOCK_SECONDS, WARN_CLOCK_SECONDS
@@ -21,7 +22,6 @@ from rectbot.push.target import target_of
 from rectbot.settings import Settings
 from rectbot.stack.invitation import Header
 from rectbot.stack.layout import Layout
-from rectbot.terminal import one_line
 from rectbot.turned_away import turned_away
 
 _WHATEVER_THE_TIME = 0x200000  # X509_V_FLAG_NO_CHECK_TIME: the clock is what is in question

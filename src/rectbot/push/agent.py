@@ -8,6 +8,7 @@ from typing import NoReturn
 
 import click
 
+from foundation.terminal import one_line
 from rectbot.push import counters
 from rectbot.push.errors import PushError
 from rectbot.push.last import arrived_file, counters_file, mark
@@ -18,7 +19,6 @@ from rectbot.push.send import send
 from rectbot.push.target import Target, target_of, tls_of
 from rectbot.push.telling import can_tell, tell
 from rectbot.settings import Settings, spool_folder
-from rectbot.terminal import one_line
 
 # Over less, the start of this command itself would be most of what is measured.
 SHORTEST_INTERVAL_SECONDS = 2.0

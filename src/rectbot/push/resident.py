@@ -21,14 +21,14 @@ from typing import Any, NoReturn
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).parents[2]))  # `-I -S` leaves it out, and all that we do not need with it
 
+from foundation.redaction import know
+from foundation.terminal import one_line
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.push.errors import PushError
 from rectbot.push.last import mark
 from rectbot.push.measure import Meter
 from rectbot.push.outage import Outage
 from rectbot.push.send import send
-from rectbot.redaction import know
-from rectbot.terminal import one_line
 
 FIRST_INTERVAL_SECONDS = 2.0
 _TELLING_SECONDS = 40.0

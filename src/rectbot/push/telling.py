@@ -9,11 +9,11 @@ from __future__ import annotations
 import socket
 import sys
 
+from foundation.terminal import one_line
 from rectbot.alerts.notifier import deliver, notifiers
 from rectbot.alerts.text import plain
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings, load_settings
-from rectbot.terminal import one_line
 
 GIVE_UP_AFTER_SECONDS = 10.0
 

@@ -9,10 +9,10 @@ from collections import deque
 from pathlib import Path
 from typing import TextIO
 
+from foundation.terminal import uncoloured
 from rectbot.errors import ConfigError
 from rectbot.settings import Settings
 from rectbot.stack.layout import Layout
-from rectbot.terminal import uncoloured
 
 _POLL_SECONDS = 0.2
 

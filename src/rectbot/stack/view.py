@@ -12,6 +12,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from foundation.terminal import as_json as to_json
+from foundation.terminal import cleaned, one_line
 from rectbot.errors import RectbotError
 from rectbot.failover.events import Event
 from rectbot.hosts import is_loopback
@@ -19,8 +21,6 @@ from rectbot.settings import Settings
 from rectbot.stack.layout import Layout
 from rectbot.stack.status import Observer, Status, look_once
 from rectbot.stack.supervise import Supervisor
-from rectbot.terminal import as_json as to_json
-from rectbot.terminal import cleaned, one_line
 
 REFRESH_SECONDS = 1.0
 _HEALTH = {True: Text("ok", "green"), False: Text("DOWN", "bold red"), None: Text("unknown", "yellow")}

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 
-from rectbot.logline import Line
+from foundation.logline import Line
 
 _WAITING = 1_000  # lines
 TIMES = "%Y-%m-%dT%H:%M:%S%z"

@@ -10,14 +10,14 @@ from collections import deque
 from collections.abc import Coroutine
 from typing import Any, NoReturn
 
+from foundation.redaction import know
+from foundation.terminal import lines
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.failover import FailoverConfig, LeaseStore, WorkloadFailed, open_store, run
 from rectbot.failover.config import ChildOptions
 from rectbot.failover.process.child import ChildWorkload
 from rectbot.failover.process.log import StderrHandler, log_to_stderr
 from rectbot.failover.process.pidfile import pid_file
-from rectbot.redaction import know
-from rectbot.terminal import lines
 
 _log = logging.getLogger(__name__)
 _PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)  # what a program may mean something by

@@ -11,11 +11,11 @@ from typing import Any
 
 import click
 
+from foundation.terminal import as_json as to_json
+from foundation.terminal import lines as visible
+from foundation.terminal import one_line
 from rectbot.logs.client.fields import json_object
 from rectbot.logs.client.query import Entry, Sample
-from rectbot.terminal import as_json as to_json
-from rectbot.terminal import lines as visible
-from rectbot.terminal import one_line
 
 _COLOURS = {"trace": "bright_black", "debug": "blue", "info": "green", "warn": "yellow", "error": "red"}
 _SEVERE = {"critical", "fatal"}

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from rectbot.durations import date, moment
+from foundation.durations import DurationError, date, moment
 from rectbot.errors import ConfigError
 from rectbot.logs.client.query import QueryClient, Range, Sample
 from rectbot.logs.client.render import RENDERERS, sample_line
@@ -79,5 +79,5 @@ def time_range(question: Question, now: int) -> Range:
 def _moment(option: str, text: str, now: int) -> int:
     try:
         return moment(text, now)
-    except ConfigError as error:
+    except DurationError as error:
         raise ConfigError(f"{option} {error}") from None

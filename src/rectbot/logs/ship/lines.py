@@ -10,7 +10,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
-from rectbot.redaction import Redactor, redact
+from foundation.redaction import Redactor, redact
 
 MAX_TEXT = 15_000  # characters of a message or a traceback
 MAX_LINE = 60_000  # characters; Loki refuses lines of more than 256 KiB, and a character may take four bytes

@@ -1,0 +1,5 @@
+"""A log store in one process and one SQLite file, with Loki's HTTP API: pushes, LogQL, tails, deletions.
+
+`python -m logstore` serves it. Each package rests on the ones before: `logql` (the language), `pipeline` (what a query
+does to one line), `store` (chunks on disk), `querier` (runs queries on the store), `server` (HTTP).
+"""
