@@ -35,7 +35,7 @@ LEASE_MS = 1_500
 SCRAPE_EVERY_S = 0.1
 LIMIT_BYTES = 120 * 10**6
 VISITS, SLOWEST_PAGE_S = 3, 2.0
-PAGES = ("/", *(f"/d/rectbot-{name}?refresh=10s" for name in ("overview", "xserver-host", "failover", "logs")), "/logs")
+PAGES = ("/", *(f"/d/rectbot-{name}?refresh=10s" for name in ("overview", "hosts", "failover", "logs")), "/logs")
 _QUERY = re.compile(r"^\s+query: (\{.*\}),$", re.MULTILINE)
 _RENEWAL = "rectbot_failover_renewal_duration_seconds"
 _BUCKET = re.compile(_RENEWAL + r'_bucket\{le="([^"]+)",site="xserver"\} (\S+)')

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = 40_000  # for a condition; what it really takes is measured by bench/console.py
-DASHBOARDS = ("rectbot-overview", "rectbot-xserver-host", "rectbot-failover", "rectbot-logs")
+DASHBOARDS = ("rectbot-overview", "rectbot-hosts", "rectbot-failover", "rectbot-logs")
 PATHS = ("/", "/logs", "/explore", *(f"/d/{uid}" for uid in DASHBOARDS))
 
 

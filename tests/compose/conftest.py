@@ -39,7 +39,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     project = Project(engine, home, OVERRIDE, {})
     with engine.running(options=WITHOUT_NETWORK):
         services = sorted(build_standins(engine, CACHE))
-        project.compose("build", "bot-oci", "hub", timeout=600)
+        project.compose("build", "bot", "hub", timeout=600)
         engine.docker("image", "prune", "--force")  # what the last run built
     with Network() as network, _discord(network), engine.running(network.engine):
         stack = Stack(engine, project, network, home)

@@ -165,13 +165,13 @@ def test_only_its_clients_can_reach_redis(stack: Stack) -> None:
     networks = stack.project.containers()["redis"]["NetworkSettings"]["Networks"].values()
     (address,) = [network["IPAddress"] for network in networks]
     knock = ["timeout", "2", "bash", "-c", f"exec 3<>/dev/tcp/{address}/6379 && echo open || true"]
-    for service, expected in {"hub": "open", "bot-oci": "open", "prometheus": "", "nginx": ""}.items():
+    for service, expected in {"hub": "open", "bot": "open", "prometheus": "", "nginx": ""}.items():
         done = stack.project.compose("exec", "-T", service, "sh", "-c", f"{shlex.join(knock)} || true")
         assert ("open" in done.split()) is bool(expected), f"{service}: {done}"
 
 
 def test_containers_run_as_users_without_capabilities(stack: Stack) -> None:
-    for service in ("redis", "nginx", "prometheus", "hub", "bot-oci"):
+    for service in ("redis", "nginx", "prometheus", "hub", "bot"):
         status = stack.project.compose("exec", "-T", service, "cat", "/proc/1/status")
         values = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
         assert "0" not in values["Uid"].split(), service
@@ -180,9 +180,9 @@ def test_containers_run_as_users_without_capabilities(stack: Stack) -> None:
 
 
 def test_a_log_line_names_its_service_where_the_collector_reads_it(stack: Stack) -> None:
-    container = stack.project.containers()["bot-oci"]
+    container = stack.project.containers()["bot"]
     line = Path(str(container["LogPath"])).read_text().splitlines()[0]
-    assert json.loads(line)["attrs"] == {"com.docker.compose.service": "bot-oci"}
+    assert json.loads(line)["attrs"] == {"com.docker.compose.service": "bot"}
 
 
 def test_doctor_finds_every_promise_kept(stack: Stack) -> None:
@@ -237,7 +237,7 @@ def test_redis_keeps_the_lease_when_it_is_recreated(stack: Stack) -> None:
 
 
 def test_stopping_the_bot_logs_it_out(stack: Stack) -> None:
-    stack.project.compose("stop", "bot-oci")
-    state = stack.project.containers()["bot-oci"]["State"]
+    stack.project.compose("stop", "bot")
+    state = stack.project.containers()["bot"]["State"]
     assert state["ExitCode"] == 0, "it went by itself, not by SIGKILL"
     assert all(login.closed for login in sessions(stack.journal()))

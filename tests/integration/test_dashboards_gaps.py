@@ -60,7 +60,7 @@ def test_nothing_is_drawn_of_a_host_whose_pushes_stopped(expr: str, tmp_path: Pa
 
 
 def test_without_the_mask_the_dead_hosts_line_would_go_on(tmp_path: Path) -> None:
-    expr = PUSHED["rectbot-xserver-host: CPU A"]
+    expr = PUSHED["rectbot-hosts: CPU A"]
     unmasked, mask, _ = expr.partition(" and on ")
     assert mask
     assert samples(unmasked, tmp_path, EXPECTED).returncode == 1

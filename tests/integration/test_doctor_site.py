@@ -262,7 +262,7 @@ def test_a_site_makes_no_passwords_so_they_are_to_be_copied(site: Site) -> None:
     site.write()
     done = site.run_doctor()
     (passwords,) = [check for check in json.loads(done.stdout)["checks"] if check["name"] == "passwords"]
-    assert passwords["mend"].startswith("copy oci's into ")
+    assert passwords["mend"].startswith("invite this site again, and join, or correct ")
     assert "rectbot init" not in passwords["mend"]
 
 

@@ -33,7 +33,7 @@ ITS_OWN = re.compile("go_|process_|promhttp_|pushgateway_|push_")
 
 def test_the_names_that_are_let_in_are_those_that_a_push_has() -> None:
     """The list in prometheus.yml is written by hand, so that one can read it; here it is held to what is sent."""
-    for job in ("pushes-xserver", "pushes"):
+    for job in ("pushes-expected", "pushes"):
         (names,) = (r for r in SCRAPES[job]["metric_relabel_configs"] if r.get("source_labels") == ["__name__"])
         for name in ALLOWED:
             assert re.fullmatch(names["regex"], name), name
@@ -203,7 +203,7 @@ def test_too_much_of_one_is_told_and_takes_neither_the_others_nor_the_pushgatewa
     servers.push("xserver-bot", "rectbot_host_cpus 4\n")
     assert servers.push("flood", flood) == 200
     until(lambda: servers.ask('up{job="pushes"} == 0'), "the flood is not taken")
-    assert servers.ask('up{job=~"pushgateway|pushes-xserver"} == 0') == []
+    assert servers.ask('up{job=~"pushgateway|pushes-expected"} == 0') == []
     until(lambda: servers.ask('rectbot_host_cpus{job="xserver-bot"} == 4'), "what Xserver says is seen")
     until(lambda: servers.rules()["PushesExceedLimits"][0] == "pending", "an alert is about to say so")
     servers.forget("flood")

@@ -139,7 +139,7 @@ def test_a_fresh_start_fires_nothing_in_the_first_hour(
         rows[f"{name}{{{labels}}}"] = [*not_yet, *[measured] * (STEPS - pushed_at)]
     pushes = [float(STEP * (step - (step - pushed_at) % 4)) for step in range(pushed_at, STEPS)]
     rows['push_time_seconds{job="xserver-bot"}'] = [*not_yet, *pushes]
-    for job in ("prometheus", "pushgateway", "pushes", "pushes-xserver", "alertmanager", "loki", "hub"):
+    for job in ("prometheus", "pushgateway", "pushes", "pushes-expected", "alertmanager", "loki", "hub"):
         slow = hub_at if job == "hub" else 1
         rows[f'up{{job="{job}",instance="{job}:1"}}'] = [*[0.0] * slow, *[1.0] * (STEPS - slow)]
     _expect_silence(rows, tmp_path)

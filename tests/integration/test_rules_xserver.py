@@ -50,12 +50,12 @@ MUTANTS = {
     "missing too early": (">= 480", ">= 465", "The last push is ten minutes old"),
     "missing too late": (">= 480", "> 480", "The last push is ten minutes old"),
     "missing though never seen": (
-        "time() - xserver:push_time_seconds:last >= 480",
-        "time() - xserver:push_time_seconds:last >= 480 or absent(xserver:push_time_seconds:last)",
+        "time() - host:push_time_seconds:last >= 480",
+        "time() - host:push_time_seconds:last >= 480 or absent(host:push_time_seconds:last)",
         "Nobody has ever pushed",
     ),
     "missing forgets what it has seen": (
-        "last_over_time(xserver:push_time_seconds:last[1d])\n            unless",
+        "last_over_time(host:push_time_seconds:last[1d])\n            unless",
         'last_over_time(push_time_seconds{aside=""}[1m])\n            unless',
         "Prometheus was stopped",
     ),
@@ -72,7 +72,7 @@ MUTANTS = {
         "A Pushgateway that cannot be scraped",
     ),
     "missing forgets a lost group": (
-        "time() - xserver:push_time_seconds:last",
+        "time() - host:push_time_seconds:last",
         f"time() - {LAST_PUSH}",
         "The group is lost at",
     ),
@@ -93,7 +93,7 @@ MUTANTS = {
         "A host names another limit",
     ),
     "missing while too much is pushed": (
-        'unless on (site) (up{job="pushes-xserver"} == 0)',
+        'unless on (site) (up{job="pushes-expected"} == 0)',
         "",
         "What was pushed is too much",
     ),

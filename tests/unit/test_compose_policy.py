@@ -57,7 +57,7 @@ def _environment(service: Service) -> dict[str, str]:
 
 def test_the_parts_are_those_of_the_design() -> None:
     assert set(ALWAYS) == {
-        *("redis", "pushgateway", "prometheus", "alertmanager", "nginx", "loki", "grafana", "alloy", "hub", "bot-oci")
+        *("redis", "pushgateway", "prometheus", "alertmanager", "nginx", "loki", "grafana", "alloy", "hub", "bot")
     }
     profiles = {name: service["profiles"] for name, service in SERVICES.items() if name not in ALWAYS}
     assert profiles == {
@@ -90,7 +90,7 @@ def test_redis_cannot_be_reached_but_by_its_clients() -> None:
     assert CONFIG["networks"]["store"] == {"internal": True}
     assert SERVICES["redis"]["networks"] == ["store"]
     members = {name for name, service in SERVICES.items() if "store" in service.get("networks", [])}
-    assert members == {"redis", "hub", "bot-oci", "redis-tls"}
+    assert members == {"redis", "hub", "bot", "redis-tls"}
 
 
 def test_the_tunnel_reaches_grafana_only() -> None:
@@ -108,7 +108,7 @@ def test_images_are_pinned(name: str) -> None:
 
 
 def test_our_image_carries_the_projects_version_and_the_same_base_in_both_stages() -> None:
-    assert {_filled_in(SERVICES[name]["image"]) for name in ("hub", "bot-oci")} == {f"rectbot:{__version__}"}
+    assert {_filled_in(SERVICES[name]["image"]) for name in ("hub", "bot")} == {f"rectbot:{__version__}"}
     bases = re.findall(r"^FROM (\S+)", (ROOT / "docker/bot/Dockerfile").read_text(), re.MULTILINE)
     assert len(bases) == 2
     assert len(set(bases)) == 1
@@ -147,7 +147,7 @@ def test_a_container_is_restarted_checked_and_limited(name: str) -> None:
     assert service["logging"]["driver"] == "json-file"
     assert set(service["logging"]["options"]) == {"max-size", "max-file", "labels"}
     checked_in_image = "HEALTHCHECK" in (ROOT / "docker/bot/Dockerfile").read_text()
-    if name == "bot-oci":
+    if name == "bot":
         assert checked_in_image
     else:
         assert service["healthcheck"]["test"]
@@ -229,7 +229,7 @@ def test_every_variable_is_explained_and_has_a_default() -> None:
 
 
 def test_the_bot_gets_every_setting_of_the_failover() -> None:
-    environment = _environment(SERVICES["bot-oci"])
+    environment = _environment(SERVICES["bot"])
     prefixes = ("FAILOVER_", "FAILBACK_", "LOCK_", "RENEW_", "HB_", "STOP_", "LEADER_", "LOGIN_", "BOT_APP")
     discord = ("DISCORD_API", "DISCORD_LOGIN", "DISCORD_AWAY")
     assert {name for name in KNOWN if name.startswith((*prefixes, *discord))} <= set(environment)
@@ -271,7 +271,8 @@ def test_the_containers_lines_get_the_labels_that_the_dashboards_filter_by(line:
     labels = re.search(r"stage\.labels \{\s*values = \{(.*)\}", alloy)
     assert labels is not None
     assert set(re.findall(r"(\w+) =", labels[1])) >= {"job", "level"}
-    assert 'stage.static_labels {\n    values = {site = "oci"}' in alloy
+    assert 'stage.static_labels {\n    values = {site = sys.env("SITE_ID")}' in alloy
+    assert _filled_in(_environment(SERVICES["alloy"])["SITE_ID"]) == "oci"
     expression = re.search(r"expression = `(.*)`", alloy)
     assert expression is not None
     found = re2.search(expression[1], line)  # Go's regular expressions, as Alloy's

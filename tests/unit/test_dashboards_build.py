@@ -54,11 +54,9 @@ def test_a_limit_that_an_operator_changes_is_drawn_after_the_next_build(tmp_path
     assert build.write(monitoring) == []
     rules = monitoring / "prometheus" / "alerts" / "xserver.yml"
     rules.write_text(rules.read_text().replace("> 0.85", "> 0.625"))
-    with pytest.raises(
-        RectbotError, match=r"xserver-host\.json: not what the code makes; run: rectbot dashboards build"
-    ):
+    with pytest.raises(RectbotError, match=r"hosts\.json: not what the code makes; run: rectbot dashboards build"):
         build.check(monitoring)
-    changed = monitoring / "grafana" / "dashboards" / "xserver-host.json"
+    changed = monitoring / "grafana" / "dashboards" / "hosts.json"
     assert build.write(monitoring) == [changed]
     assert 0.625 in [step["value"] for steps in found(json.loads(changed.read_text()), "steps") for step in steps]
     assert build.write(monitoring) == []
@@ -193,7 +191,7 @@ def test_there_is_a_variable_for_the_site_and_one_for_the_job() -> None:
     names = {uid: [variable.name for variable in model.variables(each)] for uid, each in DASHBOARDS.items()}
     assert names == {
         "rectbot-overview": ["site", "job"],
-        "rectbot-xserver-host": ["job"],
+        "rectbot-hosts": ["job"],
         "rectbot-failover": ["site"],
         "rectbot-logs": ["job", "site", "level", "search"],
     }

@@ -38,7 +38,7 @@ def test_every_file_of_the_folder_is_a_dashboard_and_a_broken_one_costs_only_its
     (folder / "readme.txt").write_text("no dashboard")
     (folder / "logs.json").write_bytes(b"\xff\xfe")
     found, broken = read_all(folder)
-    assert list(found) == ["rectbot-overview", "rectbot-xserver-host", "rectbot-failover", "api", "own"]
+    assert list(found) == ["rectbot-overview", "rectbot-hosts", "rectbot-failover", "api", "own"]
     assert sorted(broken) == ["cut.json", "deep.json", "list.json", "logs.json", "twin.json", "v2.json"]
     assert "no JSON" in broken["cut.json"]
     assert "'My own'" in broken["twin.json"]

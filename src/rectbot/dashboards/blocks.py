@@ -29,7 +29,7 @@ from grafana_foundation_sdk.models import prometheus as p
 PROMETHEUS = d.DataSourceRef(type_val="prometheus", uid="prometheus")
 LOKI = d.DataSourceRef(type_val="loki", uid="loki")
 
-NO_PUSH = "No push yet: on xserver run 'rectbot push'"
+NO_PUSH = "No push yet: on the site's host run 'rectbot push'"
 NO_HUB = "The hub tells nothing: is Redis up? Try 'rectbot doctor'"
 NO_LINES = "No such lines in this time"
 

@@ -9,13 +9,13 @@ from pathlib import Path
 from grafana_foundation_sdk.builders.dashboard import Dashboard
 from grafana_foundation_sdk.cog.encoder import JSONEncoder
 
-from rectbot.dashboards import failover, logs, overview, xserver_host
+from rectbot.dashboards import failover, hosts, logs, overview
 from rectbot.dashboards.limits import Limits
 from rectbot.errors import RectbotError
 
 PAGES: dict[str, Callable[[Limits], Dashboard]] = {
     "overview": overview.build,
-    "xserver-host": xserver_host.build,
+    "hosts": hosts.build,
     "failover": failover.build,
     "logs": logs.build,
 }

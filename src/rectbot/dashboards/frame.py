@@ -12,7 +12,7 @@ from rectbot.dashboards.blocks import LOKI, PROMETHEUS, AnyPanel
 
 TITLES = {
     "rectbot-overview": "rectbot: Overview",
-    "rectbot-xserver-host": "rectbot: Xserver host",
+    "rectbot-hosts": "rectbot: Hosts",
     "rectbot-failover": "rectbot: Failover",
     "rectbot-logs": "rectbot: Logs",
 }
@@ -105,7 +105,7 @@ def _all() -> d.VariableOption:
 
 def _links(uid: str) -> list[builder.Builder[d.DashboardLink]]:
     """To the other three, with the time and the site that is looked at."""
-    without_site = "rectbot-xserver-host"
+    without_site = "rectbot-hosts"
     return [
         dashboard.DashboardLink(title.removeprefix("rectbot: "))
         .type(d.DashboardLinkType.LINK)

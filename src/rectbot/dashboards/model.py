@@ -26,7 +26,7 @@ __all__ = [
     "quoted_inside",
     "variables",
 ]
-NAMES = ("overview", "xserver-host", "failover", "logs")
+NAMES = ("overview", "hosts", "failover", "logs")
 Json = Mapping[str, Any]
 
 _STEPS = (1, 2, 5, 10, 15, 20, 30, 60, 120, 300, 600, 900, 1200, 1800, 3600, 7200, 10800, 21600, 43200, 86400)

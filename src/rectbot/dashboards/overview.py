@@ -22,7 +22,7 @@ from rectbot.dashboards.frame import page, push_job_variable, site_variable
 from rectbot.dashboards.limits import Limits
 
 _GUIDE = """\
-**Xserver host**: is the host well, does it push. **Failover**: why the lead moved, how close renewals come to the
+**Hosts**: is the host well, does it push. **Failover**: why the lead moved, how close renewals come to the
 lease's end. **Logs**: what the bots say. In a shell: `rectbot status`, and `rectbot doctor`, which says what is wrong
 and how to mend it. What to do about each alert stands in `docs/operations.md`.
 """
@@ -52,7 +52,7 @@ def build(limits: Limits) -> dashboard.Dashboard:
                 none="No alert fired in this time",
             ),
             graph(
-                "CPU and memory of Xserver",
+                "CPU and memory of the hosts",
                 "Shares of the host's CPUs and memory in use. A gap: pushes stopped.",
                 Query(f'rectbot_host_cpu_usage_ratio{{job=~"$job"}} {shared.fresh(limits)}', "{{job}} CPU"),
                 Query(

@@ -73,7 +73,11 @@ def passwords(subject: Subject) -> Verdict:
     if wrong:
         path = subject.layout.env_file
         made_elsewhere = subject.engine is Engine.SITE
-        mend = f"copy oci's into {path}" if made_elsewhere else f"empty them in {path}, run 'rectbot init'"
+        mend = (
+            f"invite this site again, and join, or correct {path}"
+            if made_elsewhere
+            else f"empty them in {path}, run 'rectbot init'"
+        )
         return fail("; ".join(wrong), f"{mend}, and restart")
     return ok(f"{len(given)} passwords, each long and its own")
 
@@ -110,7 +114,7 @@ def _in_step(subject: Subject, lines: list[str]) -> Verdict:
 def who_may_push(subject: Subject) -> Verdict:
     """In production one host may push, and not whoever comes through a bridge of Docker."""
     path = subject.layout.allowlist
-    mend = "rectbot init --allow ADDRESS-OF-XSERVER, and restart the push proxy"
+    mend = "rectbot init --allow ADDRESS-OF-THE-SITE, and restart the push proxy"
     try:
         networks = allowlist.read(path)
     except ConfigError as error:

@@ -1,4 +1,4 @@
-"""Xserver host: what `rectbot push` measures there; gaps where pushes stopped."""
+"""Hosts: what `rectbot push` measures there; gaps where pushes stopped."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def build(limits: Limits) -> dashboard.Dashboard:
     """The dashboard."""
     pushed = _Pushed(limits)
     return page(
-        "rectbot-xserver-host",
-        "What the host at Xserver pushes every minute. Only fresh pushes are shown: a gap is a host that is silent.",
+        "rectbot-hosts",
+        "What the hosts of PUSH_JOBS push every minute. Only fresh pushes are shown: a gap is a host that is silent.",
         [push_job_variable()],
         [
             shared.last_push(limits),
