@@ -41,10 +41,11 @@ chaos: setup-dev ## the failover: 1,000 seeds of real processes, planted faults,
 screenshots: setup-dev ## docs/images from a console that watches a story of some minutes
 	@PYTHONPATH=tests $(BIN)/python scripts/screenshots.py
 
-lint: setup-lint ## ruff, mypy and shellcheck
+lint: setup-lint ## ruff, mypy, import-linter and shellcheck
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 	@$(BIN)/shellcheck .ci/run scripts/*.sh docker/bot/entrypoint.sh
 
 format: setup-lint ## let ruff format the code

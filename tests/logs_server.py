@@ -66,9 +66,7 @@ class LogServer:
         command = [
             sys.executable,
             "-m",
-            "rectbot",
-            "logs",
-            "serve",
+            "logstore",
             "--data",
             str(self.folder),
             "--port",

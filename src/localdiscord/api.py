@@ -6,16 +6,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import web
 
 from localdiscord.errors import ApiError, not_found, unauthorized
 from localdiscord.journal import Moment
 from localdiscord.limits import Bucket, Verdict
-
-if TYPE_CHECKING:
-    from localdiscord.discord import LocalDiscord
+from localdiscord.state import LocalDiscord
 
 Handler = Callable[["Call"], Awaitable[Any]]
 

@@ -12,7 +12,7 @@ POST /control/message       {"content": TEXT}: a person writes in the channel
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from aiohttp import web
 from pydantic import Field, ValidationError
@@ -23,10 +23,8 @@ from localdiscord.interactions import invoke
 from localdiscord.messages import build_message
 from localdiscord.options import WrongOptionError
 from localdiscord.rest import publish
+from localdiscord.state import LocalDiscord
 from localdiscord.world import GUILD_ID
-
-if TYPE_CHECKING:
-    from localdiscord.discord import LocalDiscord
 
 ModelT = TypeVar("ModelT", bound=Strict)
 
@@ -78,7 +76,7 @@ async def answer_refusals(request: web.Request, handler: Any) -> web.StreamRespo
     return response
 
 
-class Desk:
+class Controls:
     """The handlers of these requests."""
 
     def __init__(self, discord: LocalDiscord) -> None:

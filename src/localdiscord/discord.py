@@ -8,114 +8,52 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import hmac
 import signal
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 from aiohttp import web
 
 from foundation.webguard import Guard, middleware
 from localdiscord import interactions, reactions, rest, webhooks
 from localdiscord.api import PREFIXES, add_endpoints, unknown_endpoint
-from localdiscord.control import Desk, answer_refusals
+from localdiscord.control import Controls, answer_refusals
 from localdiscord.errors import CannotServeError
-from localdiscord.faults import Faults
-from localdiscord.gateway import Connection, gateway
+from localdiscord.gateway import gateway
 from localdiscord.journal import Journal
-from localdiscord.limits import LoginBudget, RateLimits
-from localdiscord.sessions import Sessions
-from localdiscord.world import World
+from localdiscord.state import LocalDiscord
 
-HEARTBEAT_INTERVAL_MS = 41_250
 MAX_BODY_BYTES = 25 * 1024 * 1024
 
 
-class LocalDiscord:
-    """The whole state of the server."""
+def make_app(discord: LocalDiscord) -> web.Application:
+    """The web application that serves this Discord."""
+    guard = middleware(Guard())  # a page in somebody's browser must neither read the journal nor log a bot in
+    app = web.Application(middlewares=[guard, answer_refusals], client_max_size=MAX_BODY_BYTES)
+    Controls(discord).add_routes(app)
 
-    def __init__(self, token: str, journal: Journal) -> None:
-        self.journal = journal
-        self.world = World()
-        self.faults = Faults()
-        self.logins = LoginBudget()
-        self.rate_limits = RateLimits()
-        self.sessions = Sessions()
-        self.connections: set[Connection] = set()
-        self.interactions = interactions.Interactions()
-        self.webhooks = webhooks.Webhooks()
-        self.heartbeat_interval_ms = HEARTBEAT_INTERVAL_MS
-        self._token = token
-        self._token_was_reset = False
+    async def serve_gateway(request: web.Request) -> web.StreamResponse:
+        return await gateway(request, discord)
 
-    def is_token(self, token: object) -> bool:
-        """Whether this is the bot's token, and was not reset."""
-        known = isinstance(token, str) and hmac.compare_digest(token.encode(), self._token.encode())
-        return known and not self._token_was_reset
+    for prefix in PREFIXES:
+        for path in ("/gateway", "/gateway/"):
+            app.router.add_get(prefix + path, serve_gateway)
+    endpoints = [
+        *rest.ENDPOINTS,
+        *reactions.ENDPOINTS,
+        *interactions.ENDPOINTS,
+        *webhooks.ENDPOINTS,
+        unknown_endpoint(),
+    ]
+    add_endpoints(app, discord, endpoints)
 
-    async def reset_token(self) -> None:
-        """What Discord does when a bot used up its logins: the token is void and all its sessions end."""
-        self.journal.add("token_reset")
-        self._token_was_reset = True
-        await asyncio.gather(*(connection.close(4004, "Authentication failed.") for connection in self.logged_in()))
+    async def close_sockets(_: web.Application) -> None:
+        await asyncio.gather(*(socket.close(1001, "Going away.") for socket in list(discord.connections)))
 
-    def restore_token(self, identify_limit: int) -> None:
-        """Makes the token good again, with so many logins left."""
-        self._token_was_reset = False
-        self.logins.reset(identify_limit)
-
-    def sockets(self, site: str | None) -> list[Connection]:
-        """The open sockets of the gateway, of one site or (None) of all."""
-        return [connection for connection in self.connections if site in (None, connection.site)]
-
-    def logged_in(self, site: str | None = None) -> list[Connection]:
-        """The sockets that have a session."""
-        return [session.connection for session in self.sessions.live(site) if session.connection]
-
-    def gateway_url(self, request: web.Request) -> str:
-        """Where the client that sent this request finds the gateway, under its site's prefix."""
-        site = request.match_info.get("site")
-        prefix = f"/sites/{site}" if site else ""
-        return f"ws://{request.host}{prefix}/gateway"
-
-    def describe_faults(self) -> dict[str, Any]:
-        """What is in force, for `GET /control`."""
-        return {
-            **self.faults.describe(),
-            "heartbeat_interval_ms": self.heartbeat_interval_ms,
-            "privileged_intents": self.world.privileged_intents,
-            "identify_limit": self.logins.remaining,
-            "identify_window_s": self.logins.window_s,
-        }
-
-    def app(self) -> web.Application:
-        """The web application that serves this Discord."""
-        guard = middleware(Guard())  # a page in somebody's browser must neither read the journal nor log a bot in
-        app = web.Application(middlewares=[guard, answer_refusals], client_max_size=MAX_BODY_BYTES)
-        Desk(self).add_routes(app)
-
-        async def serve_gateway(request: web.Request) -> web.StreamResponse:
-            return await gateway(request, self)
-
-        for prefix in PREFIXES:
-            for path in ("/gateway", "/gateway/"):
-                app.router.add_get(prefix + path, serve_gateway)
-        endpoints = [
-            *rest.ENDPOINTS,
-            *reactions.ENDPOINTS,
-            *interactions.ENDPOINTS,
-            *webhooks.ENDPOINTS,
-            unknown_endpoint(),
-        ]
-        add_endpoints(app, self, endpoints)
-        app.on_shutdown.append(self._close_sockets)
-        return app
-
-    async def _close_sockets(self, _: web.Application) -> None:
-        await asyncio.gather(*(connection.close(1001, "Going away.") for connection in list(self.connections)))
+    app.on_shutdown.append(close_sockets)
+    return app
 
 
 class Running:
@@ -140,7 +78,7 @@ async def local_discord(
     """
     book = Journal(journal)
     discord = LocalDiscord(token, book)
-    runner = web.AppRunner(discord.app(), access_log=None, shutdown_timeout=2)
+    runner = web.AppRunner(make_app(discord), access_log=None, shutdown_timeout=2)
     await runner.setup()
     try:
         site = web.TCPSite(runner, host, port)

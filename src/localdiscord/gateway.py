@@ -12,17 +12,15 @@ import json
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from localdiscord.compression import Plain, encoder
 from localdiscord.journal import Moment
 from localdiscord.sessions import Session
+from localdiscord.state import LocalDiscord
 from localdiscord.world import APPLICATION_ID, GUILD_ID, PERSON_ID, PRIVILEGED_FLAGS
-
-if TYPE_CHECKING:
-    from localdiscord.discord import LocalDiscord
 
 HEARTBEAT, IDENTIFY, PRESENCE, VOICE_STATE, RESUME, RECONNECT = 1, 2, 3, 4, 6, 7
 REQUEST_MEMBERS, INVALID_SESSION, HELLO, HEARTBEAT_ACK, REQUEST_SOUNDS, REQUEST_CHANNEL_INFO = 8, 9, 10, 11, 31, 43

@@ -6,82 +6,21 @@ https://discord.com/developers/docs/interactions/receiving-and-responding
 from __future__ import annotations
 
 import asyncio
-import secrets
-import time
-from collections import OrderedDict
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localdiscord.api import Call, Endpoint
 from localdiscord.errors import ApiError, LocalDiscordError, unknown
+from localdiscord.kept import Interaction
 from localdiscord.messages import EPHEMERAL, build_message, check_message, edit_message, read_body, read_message
 from localdiscord.options import check_options, resolved
 from localdiscord.rest import GUILD_MESSAGES, publish, withdraw
-from localdiscord.world import ALL_PERMISSIONS, APPLICATION_ID, CHANNEL_ID, GUILD_ID, PERSON_ID, Json, snowflake
-
-if TYPE_CHECKING:
-    from localdiscord.discord import LocalDiscord
+from localdiscord.state import LocalDiscord
+from localdiscord.world import ALL_PERMISSIONS, APPLICATION_ID, CHANNEL_ID, GUILD_ID, PERSON_ID, Json
 
 COMMAND, COMPONENT = 2, 3
 PONG, MESSAGE, DEFERRED_MESSAGE, DEFERRED_UPDATE, UPDATE, AUTOCOMPLETE, MODAL = 1, 4, 5, 6, 7, 8, 9
 CALLBACK_TYPES = (PONG, MESSAGE, DEFERRED_MESSAGE, DEFERRED_UPDATE, UPDATE, AUTOCOMPLETE, MODAL)
 ACKNOWLEDGE_WITHIN_S = 3.0
-TOKEN_VALID_S = 15 * 60.0
-KEPT = 1000
-
-
-@dataclass
-class Interaction:
-    """One use of a command, and what the bot answered."""
-
-    command: str
-    id: str = field(default_factory=snowflake)
-    token: str = field(default_factory=lambda: secrets.token_urlsafe(32))
-    started: float = field(default_factory=time.monotonic)
-    type: int | None = None
-    data: Json = field(default_factory=dict)
-    site: str | None = None
-    acknowledged_s: float | None = None
-    original: Json | None = None
-    followups: list[Json] = field(default_factory=list)
-    answered: asyncio.Event = field(default_factory=asyncio.Event)
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self.started
-
-    def describe(self) -> Json:
-        """What the person sees."""
-        original = self.original or {}
-        acknowledged = self.acknowledged_s
-        return {
-            "command": self.command,
-            "answered": self.answered.is_set(),
-            "type": self.type,
-            "site": self.site,
-            "latency_ms": None if acknowledged is None else round(acknowledged * 1000, 1),
-            "content": original.get("content"),
-            "embeds": original.get("embeds", []),
-            "ephemeral": bool(original.get("flags", 0) & EPHEMERAL),
-            "data": self.data,
-            "followups": self.followups,
-        }
-
-
-class Interactions:
-    """The interactions of the last while, by their token."""
-
-    def __init__(self) -> None:
-        self._by_token: OrderedDict[str, Interaction] = OrderedDict()
-
-    def add(self, interaction: Interaction) -> None:
-        self._by_token[interaction.token] = interaction
-        while len(self._by_token) > KEPT:
-            self._by_token.popitem(last=False)
-
-    def find(self, token: str) -> Interaction | None:
-        found = self._by_token.get(token)
-        return found if found and found.age_s < TOKEN_VALID_S else None
 
 
 async def invoke(discord: LocalDiscord, command: str, options: list[Json], timeout_s: float) -> Json:

@@ -6,16 +6,14 @@ https://discord.com/developers/docs/reference
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from localdiscord.api import Call, Endpoint, page, query_number
 from localdiscord.errors import ApiError, Form, unknown
 from localdiscord.limits import Bucket
 from localdiscord.messages import build_message, edit_message, read_body, read_message
+from localdiscord.state import LocalDiscord
 from localdiscord.world import APPLICATION_ID, CHANNEL_ID, GUILD_ID, Json
-
-if TYPE_CHECKING:
-    from localdiscord.discord import LocalDiscord
 
 MESSAGE_BUCKET = Bucket("channel messages", 5, 5.0)
 COMMAND_BUCKET = Bucket("application commands", 30, 60.0)

@@ -7,15 +7,31 @@ import secrets
 import time
 from collections import deque
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from localdiscord.world import GUILD_ID
 
-if TYPE_CHECKING:
-    from localdiscord.gateway import Connection
-
 REPLAY_LIMIT = 1000
 RESUME_WINDOW_S = 180.0
+
+
+class Socket(Protocol):
+    """A websocket of the gateway, as far as others use it."""
+
+    @property
+    def site(self) -> str | None: ...
+
+    async def send(self, payload: dict[str, Any]) -> None:
+        """Sends a payload; one that cannot be delivered is left to the client's RESUME."""
+
+    async def reconnect(self) -> None:
+        """Asks the client to come again."""
+
+    async def invalidate(self, *, resumable: bool) -> None:
+        """Tells the client that it has no session any longer, or may resume it."""
+
+    async def close(self, code: int, reason: str) -> None:
+        """Closes the socket, with 1006 without a close frame; returns once it has ended."""
 
 
 class Session:
@@ -27,7 +43,7 @@ class Session:
         self.intents = intents
         self.shard = shard
         self.sequence = 0
-        self.connection: Connection | None = None
+        self.connection: Socket | None = None
         self._replay: deque[dict[str, Any]] = deque(maxlen=REPLAY_LIMIT)
         self._detached_at = 0.0
 
@@ -40,7 +56,7 @@ class Session:
     def resumable(self) -> bool:
         return self.connection is not None or time.monotonic() - self._detached_at < RESUME_WINDOW_S
 
-    def attach(self, connection: Connection) -> None:
+    def attach(self, connection: Socket) -> None:
         self.connection = connection
 
     def detach(self) -> None:

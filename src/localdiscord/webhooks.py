@@ -7,7 +7,6 @@ https://discord.com/developers/docs/resources/webhook#execute-webhook
 from __future__ import annotations
 
 import math
-from collections import deque
 
 from aiohttp import web
 
@@ -20,35 +19,7 @@ from localdiscord.messages import build_message, read_message
 from localdiscord.world import APPLICATION_ID, CHANNEL_ID, GUILD_ID, Json, user
 
 BUCKET = Bucket("webhook", 5, 2.0)
-KEPT = 1000
 HEADERS_KEPT = ("Content-Type", "User-Agent")
-
-
-class Webhooks:
-    """The webhooks that were used, and the newest of what they were sent."""
-
-    def __init__(self) -> None:
-        self.received: deque[Json] = deque(maxlen=KEPT)
-        self._tokens: dict[str, str] = {}
-        self._failure: WebhookFail | None = None
-        self._failures_left = 0
-
-    def fail(self, failure: WebhookFail | None) -> None:
-        """Lets the next executions fail; None: no more."""
-        self._failure, self._failures_left = failure, failure.times if failure else 0
-
-    def next_failure(self) -> WebhookFail | None:
-        if not self._failures_left:
-            return None
-        self._failures_left -= 1
-        return self._failure
-
-    def check(self, id_: str, token: str) -> None:
-        """Raises ApiError when this is not a webhook or not its token."""
-        if not id_.isdecimal():
-            raise unknown("Webhook")
-        if self._tokens.setdefault(id_, token) != token:
-            raise ApiError(401, 50027, "Invalid Webhook Token")
 
 
 async def _execute(call: Call) -> Json | web.Response | None:

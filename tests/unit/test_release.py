@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from logstore import LOKI_VERSION
 from rectbot import __version__
 from rectbot.cli.common import extra_for
 
@@ -33,6 +34,11 @@ def test_the_changelog_keeps_the_form_and_knows_the_version() -> None:
     assert {name for name, _ in headings} == set(re.findall(r"^\[(.+?)\]: https://", text, re.MULTILINE))
     kinds = {"Upgrading", "Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     assert set(re.findall(r"^### (.+)$", text, re.MULTILINE)) <= kinds
+
+
+def test_the_log_store_calls_itself_by_the_version_of_loki_that_compose_runs() -> None:
+    compose = (ROOT / "docker-compose.monitoring.yml").read_text()
+    assert f"grafana/loki:${{LOKI_VERSION:-{LOKI_VERSION}}}" in compose
 
 
 def test_the_projects_pages_are_named() -> None:

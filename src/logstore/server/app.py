@@ -17,6 +17,7 @@ from foundation import logline
 from foundation.webguard import Guard, middleware
 from logstore.errors import StoreError
 from logstore.server.connections import Connections
+from logstore.server.exposition import metrics
 from logstore.server.frugal import frugal, give_back
 from logstore.server.handlers import QUERIES, Handlers
 from logstore.server.tail import Tails
@@ -55,7 +56,7 @@ def make_app(store: Store, guard: Guard = _NO_NAMES, connections: Connections | 
     app.router.add_delete(f"{_API}/delete", handlers.cancel_deletion)
     app.router.add_get(f"{_API}/status/buildinfo", handlers.buildinfo)
     app.router.add_get("/ready", handlers.ready)
-    app.router.add_get("/metrics", handlers.metrics)
+    app.router.add_get("/metrics", metrics(handlers))
     app.router.add_post("/flush", handlers.flush)
 
     async def start(_: web.Application) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import resource
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from aiohttp import web
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector
 
-if TYPE_CHECKING:
-    from logstore.server.handlers import Handlers
+from logstore.server.handlers import Handler, Handlers
 
 
 class _Collector(Collector):
@@ -61,10 +60,14 @@ def _resident(handlers: Handlers) -> int:
         return 0
 
 
-def render(handlers: Handlers) -> tuple[bytes, str]:
-    """The body and its content type."""
-    registry = CollectorRegistry()
-    registry.register(_Collector(handlers))
-    ProcessCollector(registry=registry)
-    GCCollector(registry=registry)
-    return generate_latest(registry), CONTENT_TYPE_PLAIN_0_0_4
+def metrics(handlers: Handlers) -> Handler:
+    """Answers GET /metrics."""
+
+    async def handler(_: web.Request) -> web.Response:
+        registry = CollectorRegistry()
+        registry.register(_Collector(handlers))
+        ProcessCollector(registry=registry)
+        GCCollector(registry=registry)
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_PLAIN_0_0_4})
+
+    return handler

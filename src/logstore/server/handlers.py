@@ -16,8 +16,9 @@ import msgspec
 from aiohttp import web
 
 from foundation.source import source
+from logstore import LOKI_VERSION
 from logstore.logql.errors import QueryError
-from logstore.server import bodies, deletions, exposition, frames, wire
+from logstore.server import bodies, deletions, frames, wire
 from logstore.server.bodies import BodyError
 from logstore.server.budget import Budget, Rates, Share, SpentError
 from logstore.server.connections import Connections
@@ -27,7 +28,6 @@ from logstore.store.store import FullError, Store
 
 log = logging.getLogger(__name__)
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-VERSION = "3.7.6"  # of the API that we speak: Grafana decides by it what to offer
 _BIG = 1 << 20  # bytes of a push
 _FORM = "application/x-www-form-urlencoded"
 QUERIES = (
@@ -227,9 +227,5 @@ class Handlers:
         return _text("shutting down\n", 503) if self.closing else _text("ready\n", 200)
 
     async def buildinfo(self, _: web.Request) -> web.Response:
-        info = {"version": VERSION, "revision": "rectbot", "branch": "rectbot", "buildUser": "", "buildDate": ""}
+        info = {"version": LOKI_VERSION, "revision": "rectbot", "branch": "rectbot", "buildUser": "", "buildDate": ""}
         return _json({**info, "goVersion": ""})
-
-    async def metrics(self, _: web.Request) -> web.Response:
-        body, kind = exposition.render(self)
-        return web.Response(body=body, headers={"Content-Type": kind})

@@ -34,7 +34,7 @@ _NAMES = {
     "critical": "critical",
     "fatal": "fatal",
 }
-# The first word that stands on its own, as Loki 3.7.6 bounds it.
+# The first word that stands on its own, as Loki bounds it.
 _WORD = re2.compile(
     rb"(?i)(?:\A|[ \t\n\[({\"=])(trace|debug|fatal|critical|error|err|warning|warn|info)(?:\z|[ \t\n\[\](){}:,!\"=])",
     latin1(captures=True),
