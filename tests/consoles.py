@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,7 +14,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, P
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = 40_000  # for a condition; what it really takes is measured by bench/console.py
 DASHBOARDS = ("rectbot-overview", "rectbot-hosts", "rectbot-failover", "rectbot-logs")
-PATHS = ("/", "/logs", "/explore", *(f"/d/{uid}" for uid in DASHBOARDS))
+PATHS = ("/", "/history", "/logs", "/explore", *(f"/d/{uid}" for uid in DASHBOARDS))
 
 
 def launch(playwright: Playwright) -> Browser:
@@ -30,6 +31,20 @@ def browser() -> Iterator[Browser]:
             yield started
         finally:
             started.close()
+
+
+AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds to be out of somebody's reach: each as rule, place and reason."""
+    page.evaluate(AXE)
+    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [
+        f"{rule['id']} ({rule['impact']}): {node['html'][:160]}: {node['failureSummary'][:300]}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
 
 
 @dataclass

@@ -207,6 +207,7 @@ class Settings(FailoverSettings):
     history_enabled: bool = True
     history_database_url: SecretStr | None = None
     report_monthly: bool = False
+    status_page: bool = False
 
     # The stack
     hub_bind: str = "127.0.0.1"

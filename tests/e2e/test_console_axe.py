@@ -6,34 +6,21 @@ https://github.com/dequelabs/axe-core/blob/develop/doc/rule-descriptions.md
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.resources import files
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from consoles import PATHS, PATIENCE_MS, browser, visit
+from consoles import PATHS, PATIENCE_MS, browser, violations, visit
 from e2e.stack import Stack, until
 
 pytestmark = pytest.mark.timeout(240)
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with browser() as started:
         yield started
-
-
-def violations(page: Page) -> list[str]:
-    """Each as rule, place and reason."""
-    page.evaluate(AXE)
-    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{rule['id']} ({rule['impact']}): {node['html'][:160]}: {node['failureSummary'][:300]}"
-        for rule in found["violations"]
-        for node in rule["nodes"]
-    ]
 
 
 def _settled(page: Page) -> None:

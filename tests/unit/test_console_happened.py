@@ -6,8 +6,9 @@ import re
 
 import pytest
 
-from rectbot.console.happened import DAY_MS, happened, length, percent, told
+from rectbot.console.happened import DAY_MS, Happened, happened, length, percent, told
 from rectbot.console.words import Words
+from rectbot.history.known import Recorded, known
 from rectbot.history.story import Told
 
 NOW = 1_800_000_000_000
@@ -34,8 +35,13 @@ FAILOVER = _events(
 )
 
 
+def _happened(events: list[Told], gone: int | None = None) -> Happened:
+    """As the store's journal tells it, of which all is there."""
+    return happened(known(Recorded(), events, NOW, whole=True, looked=NOW, gone=gone), NOW)
+
+
 def _sentences(events: list[Told], language: str = "en") -> list[str]:
-    moves = happened(events, NOW).moves
+    moves = _happened(events).moves
     return [re.sub("\1.*?\1", "AT", told(Words(language), move)) for move in moves]
 
 
@@ -84,7 +90,7 @@ def test_each_cause_has_its_words(events: list[Told], says: str) -> None:
 
 
 def test_shares_are_of_the_time_that_is_known() -> None:
-    found = happened(FAILOVER, NOW)
+    found = _happened(FAILOVER)
     away = 5_900 + 400
     assert found.windows[1] == pytest.approx(1 - away / DAY_MS)
     assert found.windows[7] == pytest.approx(1 - away / 7 / DAY_MS)
@@ -95,12 +101,12 @@ def test_shares_are_of_the_time_that_is_known() -> None:
 
 
 def test_nothing_is_known_of_an_empty_past() -> None:
-    found = happened([], NOW)
+    found = _happened([])
     assert (found.moves, found.known, set(found.windows.values())) == ((), None, {None})
 
 
 def test_a_leader_that_is_gone_and_that_nobody_followed_is_not_counted_as_there() -> None:
-    assert happened(FAILOVER, NOW, gone=NOW - MINUTE).days[29].down == 5_900 + 400 + MINUTE
+    assert _happened(FAILOVER, gone=NOW - MINUTE).days[29].down == 5_900 + 400 + MINUTE
 
 
 @pytest.mark.parametrize(

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import sys
 from asyncio.subprocess import Process
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rectbot.console import past
 from rectbot.console.live import Now
+from rectbot.settings import load_settings
 
 HANGS = (sys.executable, "-c", "import time; time.sleep(60)")
 
 
-def test_a_reading_is_not_over_before_its_program_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_is_not_over_before_its_program_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Else the program's pipes outlive the event loop, of which they complain with a traceback."""
     start, started = asyncio.create_subprocess_exec, asyncio.Queue[Process]()
 
@@ -25,7 +27,7 @@ def test_a_reading_is_not_over_before_its_program_is(monkeypatch: pytest.MonkeyP
         return process
 
     async def end_while_it_reads() -> int | None:
-        reading = past.Past()
+        reading = past.Past(load_settings(rectbot_home=tmp_path))
         reading.look(Now(at=0.0))
         process = await started.get()
         await reading.close()

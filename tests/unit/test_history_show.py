@@ -10,8 +10,8 @@ from html.parser import HTMLParser
 import pytest
 
 from rectbot.history.causes import Outage
+from rectbot.history.figures import Day, Report
 from rectbot.history.page import as_html
-from rectbot.history.report import Day, Report
 from rectbot.history.show import as_csv, as_json, as_message, as_text, length, percent, summary
 from rectbot.history.story import Span
 

@@ -268,6 +268,14 @@ def hub_record() -> None:
     bring_in(read_settings())
 
 
+@hub.command("retell", hidden=True)
+def hub_retell() -> None:
+    """Write what is recorded to standard output, for the console."""
+    from rectbot.history.retell import retold
+
+    click.echo(retold(read_settings()).as_json())
+
+
 @hub.command("console", hidden=True)
 def hub_console() -> None:
     """Serve the console alone, as 'rectbot hub serve' does beside its metrics."""

@@ -40,6 +40,11 @@ class Address:
         await self._on_back(found)
 
 
+def zone_of(cookies: Mapping[str, str]) -> tzinfo:
+    """The zone that a browser said before; UTC, where it has not."""
+    return zone_named(unquote(cookies.get(ZONE_COOKIE, "")))
+
+
 class Zone:
     """The browser's time zone, which its cookie says; at the first visit it is asked."""
 

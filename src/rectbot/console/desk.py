@@ -67,7 +67,7 @@ class Desk:
         watched = upstream("prometheus", settings.console_prometheus_url, now=True)
         live = Live(store, watched, alerts, loki=loki, reach=reach)
         tails = Tails(Target(loki.url))
-        asker, past = Asker(prometheus, loki), Past()
+        asker, past = Asker(prometheus, loki), Past(settings)
         shelf = Shelf(settings.rectbot_home / "docker" / "monitoring" / "grafana" / "dashboards")
         try:
             yield cls(settings, config, store, asker, Artist(asker), alerts, tails, messages, past, live, reach, shelf)

@@ -51,10 +51,20 @@ class Guard:
     """ASGI middleware; below SessionMiddleware, above everything else."""
 
     def __init__(
-        self, app: ASGIApp, auth: Auth, sockets: Sockets, doors: Doors, *, cookies: Cookies, rule: Rule
+        self,
+        app: ASGIApp,
+        auth: Auth,
+        sockets: Sockets,
+        doors: Doors,
+        *,
+        cookies: Cookies,
+        rule: Rule,
+        public: tuple[str, ...] = (),
     ) -> None:
+        """`public`: what else is for everybody."""
         self._app, self._auth, self._sockets, self._doors, self._cookies = app, auth, sockets, doors, cookies
         self._rule = rule
+        self._open = (*OPEN, *public)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -103,15 +113,14 @@ class Guard:
     def _remember(self, scope: Scope, session: Session) -> list[tuple[bytes, bytes]]:
         """Makes the administrator's browser known, with the first page that it gets."""
         known = any(self._cookies.browser.encode() in value for name, value in scope["headers"] if name == b"cookie")
-        if known or session.role is not Role.ADMIN or scope["path"] in OPEN or scope["path"] == "/logout":
+        if known or session.role is not Role.ADMIN or scope["path"] in (*self._open, "/logout"):
             return []
         return [(b"set-cookie", self._cookies.remembering(self._auth.remember()))]
 
-    @staticmethod
-    def _stranger(scope: Scope, session: Session | None) -> Response | None:
+    def _stranger(self, scope: Scope, session: Session | None) -> Response | None:
         """Nobody without a session sees more than the login."""
         path = scope["path"]
-        if path in OPEN or session is not None:
+        if path in self._open or session is not None:
             return None
         if scope["method"] not in _SAFE_METHODS:
             return PlainTextResponse("log in first\n", 401)

@@ -5,25 +5,30 @@ The definitions of leaderships, switches and gaps are the history's: see rectbot
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rectbot.console.widgets import moment
 from rectbot.console.words import Words
-from rectbot.history.story import Span, Switch, Told, gaps, leaderships, overlap, switches, up
+from rectbot.history.figures import shares, within
+from rectbot.history.known import Known
+from rectbot.history.story import Span, Switch, gaps, up
 
 DAY_MS = 86_400_000
 WINDOWS = (1, 7, 30)  # days
+MOST_MOVES = 40
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
 
 
 @dataclass(frozen=True)
 class Day:
-    """A day of 24 hours that ends some whole days ago; times in ms. `share` is None where nothing is known."""
+    """A time, how much of it is known, and how much of that was without the bot; in ms. `share` None: nothing is."""
 
     span: Span
     share: float | None
     down: int
+    counted: int
 
 
 @dataclass(frozen=True)
@@ -44,31 +49,34 @@ class Move:
     back: Switch | None = None
 
 
-def happened(events: Sequence[Told], now: int, gone: int | None = None) -> Happened:
-    """From events in the order of their times; `now` is when it was last known how things stand.
-
-    `gone` is since when nobody leads: of a leader that nobody has followed yet no event tells that it is away.
-    """
-    leases = leaderships(events)
-    known = events[0].time if events else None
-    spans = up(leases, now if gone is None else min(now, gone))
-    days = [Span(now - (ago + 1) * DAY_MS, now - ago * DAY_MS) for ago in reversed(range(max(WINDOWS)))]
+def happened(found: Known, now: int) -> Happened:
+    """What of it the first page shows; `now` is when it was last known how things stand."""
+    newest = range(max(1, len(found.leases) - MOST_MOVES), len(found.leases))
     return Happened(
-        moves=tuple(reversed(_joined(switches(leases, events)))),
-        windows={count: _day(Span(now - count * DAY_MS, now), spans, known).share for count in WINDOWS},
-        days=tuple(_day(day, spans, known) for day in days),
-        known=known,
+        moves=tuple(reversed(_joined([found.switch(place) for place in newest]))),
+        windows={count: days_of(found, [Span(now - count * DAY_MS, now)])[0].share for count in WINDOWS},
+        days=tuple(days_of(found, days_until(now, max(WINDOWS)))),
+        known=found.since,
     )
 
 
-def _day(span: Span, spans: Sequence[Span], known: int | None) -> Day:
-    """Only the part of it from which something is known counts."""
-    if known is None or known >= span.end:
-        return Day(span, None, 0)
-    counted = Span(max(span.start, known), span.end)
-    within = [each for each in spans if overlap(each, counted)]
-    down = sum(gap.end - gap.start for gap in gaps(within, counted))
-    return Day(span, 1 - down / (counted.end - counted.start), down)
+def days_until(now: int, count: int) -> list[Span]:
+    """So many days of 24 hours, the last of which ends now."""
+    return [Span(now - (ago + 1) * DAY_MS, now - ago * DAY_MS) for ago in reversed(range(count))]
+
+
+def days_of(found: Known, days: Sequence[Span]) -> list[Day]:
+    """How much of each of these days, which are in order, the bot was up. Only what is known counts."""
+    whole = Span(days[0].start, days[-1].end)
+    counted = [part for part in (within(each, whole) for each in found.spans) if part.end > part.start]
+    # No two leaderships overlap: the first that matters is found without looking at those before it.
+    first = max(0, bisect_left(found.leases, whole.start, key=lambda lease: lease.began) - 1)
+    served = up(found.leases[first:], whole.end)
+    down = [gap for part in counted for gap in gaps(served, part)]
+    return [
+        Day(day, 1 - missing / length if length else None, missing, length)
+        for day, (length, missing) in zip(days, shares(days, counted, down), strict=True)
+    ]
 
 
 def _joined(found: Sequence[Switch]) -> list[Move]:

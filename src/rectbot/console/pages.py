@@ -9,6 +9,7 @@ from rectbot.console.auth import Auth
 from rectbot.console.board import Board
 from rectbot.console.desk import Desk
 from rectbot.console.explore import ExplorePage
+from rectbot.console.history_page import HistoryPage
 from rectbot.console.live_page import LivePage
 from rectbot.console.log_page import LogPage
 from rectbot.console.visit import Visit, frame
@@ -52,3 +53,11 @@ def add(desk: Desk, auth: Auth) -> None:
         with frame(visit, visit.words("nav.logs"), "/logs"):
             query = request.query_params
             LogPage(visit, {name: query.getlist(name) for name in query}).build()
+
+    @ui.page("/history", response_timeout=PATIENCE_SECONDS)
+    async def history(request: Request) -> None:
+        visit = Visit.of(desk, auth, request)
+        now = await desk.live.now()
+        with frame(visit, visit.words("nav.history"), "/history"):
+            query = request.query_params
+            HistoryPage(visit, {name: query.getlist(name) for name in query}, now).build()

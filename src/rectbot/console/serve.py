@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp
 
 from foundation.webguard import guard_of
-from rectbot.console import clients, login, pages
+from rectbot.console import clients, history_page, login, pages, status_page
 from rectbot.console.auth import SESSION_SECONDS, Auth
 from rectbot.console.desk import Desk
 from rectbot.console.doors import Doors
@@ -109,6 +109,8 @@ def application(settings: Settings, port: int, auth: Auth, desk: Desk, doors: Do
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     login.add_routes(app, auth, cookies, lambda session: clients.dismiss(session, auth))
     pages.add(desk, auth)
+    history_page.add_download(app, desk)
+    public = status_page.add_routes(app, desk) if settings.status_page else ()
     core.app.config.socket_io_js_transports = ["websocket"]  # see Guard
     core.app.config.quasar_config["loadingBar"]["skipHijack"] = True  # a bar without a name, over what says it loads
     ui.run_with(
@@ -126,7 +128,7 @@ def application(settings: Settings, port: int, auth: Auth, desk: Desk, doors: Do
     _explain_errors()
     rule = guard_of(settings.console_url, dotless=False, pages=True)
     return SessionMiddleware(
-        Guard(app, auth, Sockets(auth), doors, cookies=cookies, rule=rule),
+        Guard(app, auth, Sockets(auth), doors, cookies=cookies, rule=rule, public=public),
         secret_key=auth.key,
         session_cookie=cookies.session,
         max_age=SESSION_SECONDS,

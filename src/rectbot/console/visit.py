@@ -118,6 +118,7 @@ def _places(visit: Visit) -> Iterator[tuple[str, str]]:
     yield visit.words("nav.live"), "/"
     for uid, dashboard in visit.dashboards.items():
         yield dashboard["title"], f"/d/{uid}"
+    yield visit.words("nav.history"), "/history"
     yield visit.words("nav.logs"), "/logs"
     yield visit.words("nav.explore"), "/explore"
 

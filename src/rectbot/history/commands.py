@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, TextIO
 from rectbot.errors import ConfigError
 from rectbot.history import record
 from rectbot.history.database import opened, writing
+from rectbot.history.figures import Report
 from rectbot.history.lines import line_of, read_lines
 from rectbot.history.page import as_html
 from rectbot.history.period import period
-from rectbot.history.report import Report, report
+from rectbot.history.report import report
 from rectbot.history.show import as_csv, as_json, as_message, as_text
 from rectbot.history.story import Span
 

@@ -8,7 +8,7 @@ from html import escape
 
 from foundation.terminal import one_line
 from rectbot.failover.events import iso
-from rectbot.history.report import Report
+from rectbot.history.figures import Report
 from rectbot.history.show import length, percent, summary
 
 _STYLE = """

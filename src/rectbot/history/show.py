@@ -12,7 +12,7 @@ from functools import lru_cache
 from foundation.terminal import cleaned, one_line
 from rectbot.alerts.text import plain
 from rectbot.failover.events import iso
-from rectbot.history.report import Report
+from rectbot.history.figures import Report
 
 _MOST = 100  # outages in the text; all of them are in the other forms
 _POSTED = 5
@@ -106,7 +106,7 @@ def as_csv(report: Report) -> str:
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(("from", "until", "seconds", "cause"))
     for each in report.outages:
-        rows.writerow((iso(each.span.start), iso(each.span.end), each.seconds, _cell(each.cause)))
+        rows.writerow((iso(each.span.start), iso(each.span.end), each.seconds, cell(each.cause)))
     return out.getvalue().rstrip("\n")
 
 
@@ -115,7 +115,7 @@ def _line(text: str) -> str:
     return one_line(text)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """A text that a spreadsheet takes for no formula."""
     shown = _line(text)
     return f"'{shown}" if shown.startswith(("=", "+", "-", "@")) else shown

@@ -39,6 +39,13 @@ class Spool:
         """Bytes."""
         return sum(path.stat().st_size for path in (self._path, self._taken) if path.exists())
 
+    def since(self) -> float | None:
+        """In Unix time, when that which waits was put here at the latest; None: nothing waits. Raises OSError."""
+        for path in (self._taken, self._path):
+            if path.exists():
+                return path.stat().st_mtime
+        return None
+
     @contextmanager
     def taken(self) -> Iterator[list[dict[str, Any]]]:
         """What waits. It is gone when the block ends well; else, or after a kill, it is taken again."""

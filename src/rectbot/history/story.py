@@ -116,6 +116,16 @@ def leaderships(events: Sequence[Told]) -> list[Leadership]:
     return _one_after_another(found, events)
 
 
+def continued(leases: Sequence[Leadership], events: Sequence[Told]) -> list[Leadership]:
+    """`leases`, and those that `events` tell of beside: all of the last one's, and what came after it began.
+
+    So what is known of a long past need not be worked out again for what is new.
+    """
+    known = {(lease.site, lease.owner, lease.epoch) for lease in leases[:-1]}
+    new = leaderships([event for event in events if (event.site, event.owner, event.epoch) not in known])
+    return [*leases[:-1], *new]
+
+
 def _first_ready(events: Sequence[Told]) -> dict[tuple[str, str, int], int]:
     """When the bot of each leadership was first known to be logged in."""
     began = {(event.site, event.owner, event.epoch) for event in events if event.kind == "acquired"}
@@ -200,21 +210,24 @@ def switches(leases: Sequence[Leadership], events: Sequence[Told] = ()) -> list[
     times = [event.time for event in orders]
     found = []
     for before, after in pairwise(leases):
-        ended = before.ended if before.ended is not None else after.began
         asked = orders[bisect_left(times, before.began) : bisect_right(times, after.began)]
-        found.append(
-            Switch(
-                at=after.began,
-                from_site=before.site,
-                to_site=after.site,
-                planned=before.end_kind in PLANNED,
-                gap=after.ready - ended if after.ready is not None else None,
-                who=_who(before, after, asked) if before.end_kind in PLANNED else "",
-                kind=before.end_kind,
-                why=before.end_why,
-            )
-        )
+        found.append(switch_of(before, after, _who(before, after, asked) if before.end_kind in PLANNED else ""))
     return found
+
+
+def switch_of(before: Leadership, after: Leadership, who: str) -> Switch:
+    """The switch from one leadership to the next; `who` asked for it."""
+    ended = before.ended if before.ended is not None else after.began
+    return Switch(
+        at=after.began,
+        from_site=before.site,
+        to_site=after.site,
+        planned=before.end_kind in PLANNED,
+        gap=after.ready - ended if after.ready is not None else None,
+        who=who,
+        kind=before.end_kind,
+        why=before.end_why,
+    )
 
 
 def _who(before: Leadership, after: Leadership, asked: Sequence[Told]) -> str:

@@ -1,6 +1,4 @@
-// Text with moments in it, in the browser's zone: whole seconds since 1970 between two bytes of 1.
-const MARK = /\u0001(-?[\d.]+)\u0001/;
-
+// Text with moments in it, in the browser's zone.
 export default {
   template: `
     <span class="sentence"><template v-for="(part, index) in parts"
@@ -9,7 +7,7 @@ export default {
   props: { words: { type: String, default: "" } },
   computed: {
     parts() {
-      return this.words.split(MARK);
+      return window.rectbotParts(this.words);
     },
   },
   methods: {
