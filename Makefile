@@ -27,8 +27,10 @@ down: ## stop the stack
 # Whole stacks are heavier: two of them at once.
 PYTEST := $(BIN)/python -m pytest --max-worker-restart=0 --dist loadfile --no-loadscope-reorder
 
+TIERS := tests/*/unit tests/unit tests/simulation tests/*/integration tests/integration
+
 test: setup-dev ## run the tests, fast tiers first (make test ARGS=tests/unit)
-	@$(PYTEST) -n 4 $(or $(ARGS),tests/*/unit tests/unit tests/*/integration tests/integration)
+	@$(PYTEST) -n 4 $(or $(ARGS),$(TIERS))
 	@$(if $(ARGS),,$(PYTEST) -n 2 tests/e2e)
 
 test-compose: setup-dev ## run the compose file on a Docker engine of the test's own (root; minutes)
