@@ -22,7 +22,7 @@ json.dump([timeline(seed) for seed in range({SEEDS})], open(1, "w"))
 """
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_compiled_modules_tell_the_same_stories() -> None:
     folder = compiled.modules()
     told = subprocess.run(
@@ -36,6 +36,7 @@ def test_compiled_modules_tell_the_same_stories() -> None:
         assert story == timeline(seed)
 
 
+@pytest.mark.timeout(900)
 def test_without_a_compiler_plain_python_runs(tmp_path: Path) -> None:
     """`make chaos` says so, in one line, and goes on."""
     for name in (*compiled.COMPILED, *compiled.AS_THEY_ARE):
