@@ -33,6 +33,7 @@ BASE_PORTS = {
     "pushgateway": 9091,
     "alertmanager": 9093,
     "loki": 3100,
+    "metabase": 3001,  # with docker compose only
     "redis": 6379,
     "hub": 9464,
     "discord": 9800,
@@ -51,6 +52,7 @@ _LENGTHS = {
 _BETWEEN_URLS = re.compile(r"[\s,;]+(?=[A-Za-z][A-Za-z0-9+.-]*://)|\s+")  # a comma may be part of one, too
 PUSH_USER = "prom"  # whom the push proxy knows, where nobody has another name
 _SITE = "up to 64 letters, digits, '-' and '_' make a site's name"
+_EMAIL = r"^[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]+@([A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?\.)+[A-Za-z]{2,}$"  # as Metabase's
 _URL = "write http:// or https:// and a host"
 
 
@@ -208,6 +210,18 @@ class Settings(FailoverSettings):
     history_database_url: SecretStr | None = None
     report_monthly: bool = False
     status_page: bool = False
+    history_database_password: SecretStr | None = None
+    history_reader_password: SecretStr | None = None
+    history_admin_url: SecretStr | None = None
+
+    # Metabase
+    metabase_url: str = Field(
+        default="http://127.0.0.1:3001", pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", description=_URL
+    )
+    metabase_admin_email: str = Field(
+        default="admin@rectbot.invalid", pattern=_EMAIL, description="write NAME@HOST.TLD"
+    )
+    metabase_admin_password: SecretStr | None = None
 
     # The stack
     hub_bind: str = "127.0.0.1"

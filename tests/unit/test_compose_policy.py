@@ -32,6 +32,7 @@ def _load() -> dict[str, Any]:
 CONFIG = _load()
 SERVICES: dict[str, Service] = CONFIG["services"]
 ALWAYS = {name: service for name, service in SERVICES.items() if "profiles" not in service}
+STAYING = {name for name in SERVICES if name != "bi-setup"}
 each_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 
@@ -65,6 +66,7 @@ def test_the_parts_are_those_of_the_design() -> None:
         "cloudflared": ["tunnel"],
         "metabase": ["bi"],
         "metabase-db": ["bi"],
+        "bi-setup": ["bi-setup"],
     }
 
 
@@ -93,6 +95,15 @@ def test_redis_cannot_be_reached_but_by_its_clients() -> None:
     assert members == {"redis", "hub", "bot", "redis-tls"}
 
 
+def test_what_sets_metabase_up_is_alone_with_its_superusers_and_has_no_way_out() -> None:
+    assert CONFIG["networks"]["bi"] == {"internal": True}
+    members = {name for name, service in SERVICES.items() if "bi" in service.get("networks", [])}
+    assert members == {"metabase", "metabase-db", "hub", "bi-setup"}
+    holders = {name for name, service in SERVICES.items() if "bi.env" in str(service.get("secrets", []))}
+    assert holders == {"bi-setup"}
+    assert SERVICES["bi-setup"]["networks"] == ["bi"]
+
+
 def test_the_tunnel_reaches_grafana_only() -> None:
     assert SERVICES["cloudflared"]["networks"] == ["tunnel"]
     members = {name for name, service in SERVICES.items() if "tunnel" in service.get("networks", [])}
@@ -108,7 +119,7 @@ def test_images_are_pinned(name: str) -> None:
 
 
 def test_our_image_carries_the_projects_version_and_the_same_base_in_both_stages() -> None:
-    assert {_filled_in(SERVICES[name]["image"]) for name in ("hub", "bot")} == {f"rectbot:{__version__}"}
+    assert {_filled_in(SERVICES[name]["image"]) for name in ("hub", "bot", "bi-setup")} == {f"rectbot:{__version__}"}
     bases = re.findall(r"^FROM (\S+)", (ROOT / "docker/bot/Dockerfile").read_text(), re.MULTILINE)
     assert len(bases) == 2
     assert len(set(bases)) == 1
@@ -142,12 +153,14 @@ def test_what_is_mounted_from_the_host_is_read_only_and_never_dockers_socket(nam
 @each_service
 def test_a_container_is_restarted_checked_and_limited(name: str) -> None:
     service = SERVICES[name]
-    assert service["restart"] == "unless-stopped"
+    assert service["restart"] == ("unless-stopped" if name in STAYING else "no")
     assert _mib(service["mem_limit"]) > 0
     assert service["logging"]["driver"] == "json-file"
     assert set(service["logging"]["options"]) == {"max-size", "max-file", "labels"}
     checked_in_image = "HEALTHCHECK" in (ROOT / "docker/bot/Dockerfile").read_text()
-    if name == "bot":
+    if name not in STAYING:
+        assert service["healthcheck"] == {"disable": True}
+    elif name == "bot":
         assert checked_in_image
     else:
         assert service["healthcheck"]["test"]

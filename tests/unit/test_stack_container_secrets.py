@@ -159,3 +159,51 @@ def test_the_bot_of_the_compose_file_is_of_the_site_that_the_settings_name(layou
     assert (bot["REDIS_USER"], bot["REDIS_PASSWORD"]) == ("osaka", logins["osaka"])
     assert "SITE_ID: ${SITE_ID:-oci}" in COMPOSE
     assert "expected: tokyo-bot" in _text(layout, "pushes.yml")
+
+
+def test_with_the_profile_bi_the_history_is_in_its_postgresql(layout: Layout) -> None:
+    env = dotenv_values(layout.env_file)
+    assert "HISTORY_DATABASE_URL" not in _text(layout, "hub.env")
+    assert set(dotenv_values(layout.container_secrets / "bi.env")) == {
+        "HISTORY_READER_PASSWORD",
+        "METABASE_ADMIN_PASSWORD",
+    }
+    for profiles in ("bi", "tunnel,bi", "redis-tls, bi ,tunnel"):
+        _set(layout, "COMPOSE_PROFILES", f"'{profiles}'")
+        list(init(layout))
+        url = f"postgresql://rectbot:{env['HISTORY_DATABASE_PASSWORD']}@metabase-db:5432/history"
+        assert dotenv_values(layout.container_secrets / "hub.env")["HISTORY_DATABASE_URL"] == url
+        given = dotenv_values(layout.container_secrets / "bi.env")
+        superuser = _text(layout, "metabase-db-password")
+        assert given["HISTORY_DATABASE_URL"] == url
+        assert given["HISTORY_ADMIN_URL"] == f"postgresql://metabase:{superuser}@metabase-db:5432/metabase"
+        assert superuser not in _text(layout, "hub.env")
+        assert f"{env['METABASE_ADMIN_PASSWORD']}" not in _text(layout, "hub.env")
+    _set(layout, "HISTORY_DATABASE_URL", "postgresql://me:mine@db.example.org/bot")
+    list(init(layout))
+    for name in ("hub.env", "bi.env"):
+        given = dotenv_values(layout.container_secrets / name)
+        assert given["HISTORY_DATABASE_URL"] == "postgresql://me:mine@db.example.org/bot"
+        assert "HISTORY_ADMIN_URL" not in given
+    _set(layout, "HISTORY_ADMIN_URL", "postgresql://super:user@db.example.org/postgres")
+    list(init(layout))
+    given = dotenv_values(layout.container_secrets / "bi.env")
+    assert given["HISTORY_ADMIN_URL"] == "postgresql://super:user@db.example.org/postgres"
+    _set(layout, "COMPOSE_PROFILES", "bit,obi")
+    _set(layout, "HISTORY_DATABASE_URL", "")
+    list(init(layout))
+    assert "HISTORY_DATABASE_URL" not in _text(layout, "hub.env")
+
+
+def test_an_env_of_before_gets_what_it_lacks_and_metabase_takes_the_password(layout: Layout) -> None:
+    for _ in range(30):
+        for name in ("METABASE_ADMIN_PASSWORD", "HISTORY_READER_PASSWORD"):
+            _set(layout, name, "")
+        [line, *_] = list(init(layout))
+        assert "HISTORY_READER_PASSWORD, METABASE_ADMIN_PASSWORD" in line
+        made = dotenv_values(layout.env_file)["METABASE_ADMIN_PASSWORD"] or ""
+        counts = [sum(map(kind, made)) for kind in (str.isupper, str.islower, str.isdigit)]
+        assert counts[0] >= 2  # what MB_PASSWORD_COMPLEXITY=strong asks for
+        assert counts[1] >= 2
+        assert counts[2] >= 1
+        assert not made.isalnum()

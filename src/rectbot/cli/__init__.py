@@ -13,6 +13,7 @@ import localdiscord.command as localdiscord
 from foundation.command import Duration, say
 from rectbot import __version__
 from rectbot.cli.backup import backup, restore
+from rectbot.cli.bi import bi
 from rectbot.cli.common import Group, read_settings, require
 from rectbot.cli.failover import failover
 from rectbot.cli.history import history, report
@@ -178,6 +179,7 @@ def bot(app: str | None) -> None:
 main.add_command(failover)
 main.add_command(history)
 main.add_command(report)
+main.add_command(bi)
 main.add_command(backup)
 main.add_command(restore)
 

@@ -18,7 +18,7 @@ from rectbot.errors import RectbotError
 from rectbot.settings import BASE_PORTS
 from rectbot.stack.components import offers_redis
 
-INSIDE = ("prometheus", "pushgateway", "alertmanager", "loki", "hub")
+INSIDE = ("prometheus", "pushgateway", "alertmanager", "loki", "hub", "metabase")
 _GRAFANA = re.compile(r"https?://(grafana|localhost|127\.0\.0\.1):(\d+)/?")
 _ANYTHING = frozenset({"", "latest", "main", "nightly", "edge", "stable"})
 

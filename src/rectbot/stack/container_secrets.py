@@ -8,9 +8,11 @@ them, and a container sees only what is mounted into it. They are copies: .env, 
 
 from __future__ import annotations
 
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 from dotenv import dotenv_values
 
@@ -21,6 +23,7 @@ from rectbot.stack.env_file import new_password, single_quoted
 from rectbot.stack.layout import Layout, read_text, write_private
 
 BOT_SITE = "oci"  # where SITE_ID names no other, as docker-compose.monitoring.yml has it
+_BI_DATABASE = "metabase-db:5432"
 _FOLDER_MODE = 0o700
 _FILE_MODE = 0o444
 _LEASE = ("LEASE_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -42,7 +45,8 @@ _SHARED = (
     *("alertmanager", "alloy", "grafana", "loki", "prometheus", "redis", "cloudflared/config.yml"),
     *("pushgateway/nginx.conf", "pushgateway/engine", "pushgateway/allowlist.conf"),
 )
-_GENERATED = "metabase-db-password"  # nothing but the two containers of the profile `bi` ever needs it
+_BI = ("HISTORY_ADMIN_URL", "HISTORY_READER_PASSWORD", "METABASE_ADMIN_EMAIL", "METABASE_ADMIN_PASSWORD")
+_GENERATED = "metabase-db-password"  # nothing but the containers of the profile `bi` ever needs it
 
 
 def write(layout: Layout) -> Iterator[str]:
@@ -96,10 +100,14 @@ def _is_open(path: Path) -> bool:
 def _contents(layout: Layout) -> dict[str, str]:
     env = {name: value or "" for name, value in dotenv_values(layout.env_file).items()}
     mend = "make it readable for this user"  # init has just made what was missing
+    generated = layout.container_secrets / _GENERATED
+    database = read_text(generated, mend) if generated.exists() else new_password()
+    env["HISTORY_DATABASE_URL"] = env.get("HISTORY_DATABASE_URL") or _history_url(env)
     contents = {
         "redis-auth.conf": redis_users.render(env),
         "hub.env": "".join(f"{name}={single_quoted(env[name])}\n" for name in _HUB if env.get(name)),
         "bot.env": "".join(f"{name}={single_quoted(value)}\n" for name, value in _bot(env).items()),
+        "bi.env": "".join(f"{name}={single_quoted(value)}\n" for name, value in _bi(env, database).items()),
         "discord-webhook-url": env.get("DISCORD_ALERT_WEBHOOK_URL", ""),
         "dashboard-admin-password": env.get("DASHBOARD_ADMIN_PASSWORD", ""),
         "push-htpasswd": read_text(layout.htpasswd, mend),
@@ -108,9 +116,26 @@ def _contents(layout: Layout) -> dict[str, str]:
         "tls.crt": read_text(layout.certificate, mend),
         "tls.key": read_text(layout.private_key, mend),
     }
-    if not (layout.container_secrets / _GENERATED).exists():
-        contents[_GENERATED] = new_password()
-    return contents
+    return contents if generated.exists() else contents | {_GENERATED: database}
+
+
+def _history_url(env: dict[str, str]) -> str:
+    """With the profile `bi` the history is in its PostgreSQL; empty: in SQLite."""
+    profiles = re.split(r"[,\s]+", env.get("COMPOSE_PROFILES", ""))
+    password = env.get("HISTORY_DATABASE_PASSWORD")
+    return (
+        f"postgresql://rectbot:{quote(password, safe='')}@{_BI_DATABASE}/history"
+        if password and "bi" in profiles
+        else ""
+    )
+
+
+def _bi(env: dict[str, str], password: str) -> dict[str, str]:
+    """What sets Metabase up, and is thrown away afterwards, may do at PostgreSQL what it likes."""
+    given = {name: env[name] for name in ("HISTORY_DATABASE_URL", *_BI) if env.get(name)}
+    if f"@{_BI_DATABASE}/" in env["HISTORY_DATABASE_URL"]:
+        given["HISTORY_ADMIN_URL"] = f"postgresql://metabase:{quote(password.strip(), safe='')}@{_BI_DATABASE}/metabase"
+    return given
 
 
 def _bot(env: dict[str, str]) -> dict[str, str]:

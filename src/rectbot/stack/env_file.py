@@ -18,8 +18,11 @@ _PRIORITY = "xserver,oci"
 
 
 def new_password() -> str:
-    """A new password."""
-    return secrets.token_urlsafe(_SECRET_BYTES)
+    """A new password, with letters of both cases, a digit and a sign: Metabase may ask for that."""
+    while True:
+        word = secrets.token_urlsafe(_SECRET_BYTES)
+        if all(re.search(each, word) for each in (r"[A-Z].*[A-Z]", r"[a-z].*[a-z]", r"[0-9]", r"[-_]")):
+            return word
 
 
 def sites_of(values: Values) -> list[str]:

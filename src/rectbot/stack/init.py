@@ -19,6 +19,9 @@ _GENERATED = {
     "PUSHGATEWAY_PASSWORD": "push",
     "DASHBOARD_ADMIN_PASSWORD": None,
     "CONSOLE_SECRET": None,
+    "HISTORY_DATABASE_PASSWORD": None,
+    "HISTORY_READER_PASSWORD": None,
+    "METABASE_ADMIN_PASSWORD": None,
 }
 ROTATABLE = ("push", "redis", "tls")
 
