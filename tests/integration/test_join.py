@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import segno
 
 from join_hosts import TOKEN, Host, Monitoring, monitoring
 from rectbot import __version__
-from rectbot.stack import invitation
+from rectbot.errors import RectbotError
+from rectbot.stack import invitation, qr
 from rectbot.stack.layout import Layout
 
 
@@ -71,6 +73,32 @@ def test_an_encrypted_one_needs_its_passphrase(oci: Monitoring, host: Host) -> N
     assert host.files() == {}
     done = host.run("join", line, RECTBOT_PASSPHRASE=passphrase)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _modules(drawn: list[str]) -> list[list[bool]]:
+    """The dark modules of a QR code in half blocks, without the quiet zone."""
+    upper = {" ": (True, True), "\u2580": (False, True), "\u2584": (True, False), "\u2588": (False, False)}
+    rows = [[upper[sign][half] for sign in line] for line in drawn for half in (0, 1)]
+    width = len(rows[0])
+    return [row[2:-2] for row in rows[2 : width - 2]]
+
+
+def test_a_qr_code_beside_the_line_holds_the_same(oci: Monitoring) -> None:
+    invited = oci.invite("xserver", "--qr")
+    assert invited.returncode == 0, invited.stderr
+    drawn = [line for line in invited.stderr.splitlines() if line and not set(line) - set(" \u2580\u2584\u2588")]
+    wanted = segno.make_qr(invited.stdout.strip(), error="l", boost_error=False).matrix
+    assert _modules(drawn) == [[bool(module) for module in row] for row in wanted]
+    assert "passphrase: " in invited.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "columns", "told"),
+    [("x" * 3000, None, "3000 characters are too many for a QR code"), ("x" * 1500, 80, "wide and the terminal 80")],
+)
+def test_a_qr_code_that_does_not_fit_says_so(line: str, columns: int | None, told: str) -> None:
+    with pytest.raises(RectbotError, match=told):
+        qr.drawn(line, columns)
 
 
 def test_an_invitation_is_used_once_by_whomever(oci: Monitoring, host: Host, tmp_path: Path) -> None:

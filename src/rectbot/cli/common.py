@@ -54,9 +54,10 @@ _EXTRA_OF_MODULE = {
     "obstore": "rectbot[s3]",
     "grafana_foundation_sdk": "grafana-foundation-sdk==1769699379!11.6.*",  # for building the dashboards only
     **dict.fromkeys(("cramjam", "re2", "lark", "msgspec", "zstandard"), "rectbot[logs]"),
-    **dict.fromkeys(("alembic", "psycopg", "sqlalchemy"), "rectbot[stack]"),
+    **dict.fromkeys(("alembic", "psycopg", "segno", "sqlalchemy"), "rectbot[stack]"),
     **dict.fromkeys(
-        ("aiohttp", "fastapi", "nicegui", "orjson", "rich", "starlette", "supervisor", "uvicorn"), "rectbot[stack]"
+        ("aiohttp", "fastapi", "nicegui", "orjson", "rich", "starlette", "supervisor", "uvicorn"),
+        "rectbot[stack]",
     ),
 }
 _EXTRA_OF_COMMAND = {

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from foundation.command import Duration, say
-from rectbot.cli.common import read_settings
-from rectbot.errors import ConfigError
+from rectbot.cli.common import read_settings, require
+from rectbot.errors import ConfigError, RectbotError
 
 if TYPE_CHECKING:
     from rectbot.stack.invitation import Header
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 @click.argument("site")
 @click.option("--plain", is_flag=True, help="Not encrypted: for a pipe through ssh, and for nothing else.")
 @click.option("--file", "path", type=click.Path(path_type=Path, dir_okay=False), help="Write it to this file (0600).")
+@click.option("--qr", is_flag=True, help="Also draw it as a QR code (on standard error).")
 @click.option("--host", metavar="NAME", help="Where the site reaches this host; default: the certificate's first name.")
 @click.option("--redis", metavar="HOST[:PORT]", help="Where it reaches Redis over TLS, if that is elsewhere.")
 @click.option("--allow", multiple=True, metavar="ADDRESS", help="Also let this address of the site's host push.")
@@ -32,6 +33,7 @@ def invite(
     site: str,
     plain: bool,
     path: Path | None,
+    qr: bool,
     host: str | None,
     redis: str | None,
     allow: tuple[str, ...],
@@ -46,6 +48,8 @@ def invite(
     from rectbot.stack.invite import invite as make
     from rectbot.stack.invite import write_line
 
+    if qr:
+        require("segno")
     passphrase = None if plain else invitation.new_passphrase()
     made = make(read_settings(), site, passphrase=passphrase, host=host, redis=redis, allow=allow, seconds=valid)
     for line in made.done:
@@ -58,10 +62,23 @@ def invite(
         click.echo(made.line)
     else:
         write_line(path, made.line)
+    if qr:
+        _draw(made.line)
     until = made.header.until
     say(f"invite: {made.header.id} for {site}, good for one use until {invitation.shown_time(until)}", err=True)
     if passphrase is not None:
         click.echo(f"invite: passphrase: {passphrase}", err=True)
+
+
+def _draw(line: str) -> None:
+    """Beside the line, which is good without it."""
+    from rectbot.stack.qr import drawn
+
+    columns = os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else None
+    try:
+        click.echo(drawn(line, columns), err=True)
+    except RectbotError as error:
+        say(f"invite: WARNING: {error}", err=True)
 
 
 @click.command()
