@@ -1,5 +1,5 @@
 # Two commands: 'make up' runs everything, 'make test' tests everything. Both install what is missing first.
-.PHONY: screenshots sbom audit digests help setup setup-lint setup-dev up down test test-compose chaos lint format lock
+.PHONY: reference screenshots sbom audit digests help setup setup-lint setup-dev up down test test-compose chaos lint format lock
 .DEFAULT_GOAL := help
 BIN := .venv/bin
 
@@ -39,6 +39,9 @@ test-compose: setup-dev ## run the compose file on a Docker engine of the test's
 chaos: setup-dev ## the failover: 1,000 seeds of real processes, planted faults, then simulated schedules until Ctrl-C
 	@$(if $(ARGS),,RECTBOT_SEEDS=1000 $(BIN)/python -m pytest tests/e2e/test_failover_processes.py tests/integration/test_planted_in_processes.py)
 	@PYTHONPATH=tests $(BIN)/python -m simulation.chaos $(ARGS)
+
+reference: setup-lint ## docs/reference from the code: settings, metrics, alerts, commands
+	@$(BIN)/python scripts/reference.py
 
 screenshots: setup-dev ## docs/images from a console that watches a story of some minutes
 	@PYTHONPATH=tests $(BIN)/python scripts/screenshots.py
