@@ -51,8 +51,8 @@ def _settings() -> Iterator[str]:
     yield _NOTE.format("[.env.example](../../.env.example) and `src/rectbot/settings.py`")
     yield ""
     yield "From the environment, which wins, or from `.env`. An empty value counts as unset. A length of time may have"
-    yield "units: `10s`, `1m30s`, `2h`; a number alone is in the unit that the name ends in. Names in one row share what is"
-    yield "said of them."
+    yield "units: `10s`, `1m30s`, `2h`; a number alone is in the unit that the name ends in. Names in one row share"
+    yield "what is said of them."
     before: list[str] = []
     names: list[str] = []
     for line in [*(ROOT / ".env.example").read_text().splitlines(), "#"]:
