@@ -228,13 +228,30 @@ class Columns:
 Mask = Callable[[Columns], list[bool]]
 
 
-def mask(tree: ast.LabelCondition) -> tuple[Mask, frozenset[str]]:
-    """A label filter over columns, and the labels that it needs. The mask raises SlowError."""
+def masks_of(stages: Sequence[ast.Stage]) -> list[tuple[Mask, frozenset[str]]] | None:
+    """Label filters over columns, each with the labels that it needs; None where a stage is no such filter.
+
+    A mask raises SlowError.
+    """
+    filters = [stage for stage in stages if isinstance(stage, ast.LabelFilter)]
+    if len(filters) < len(stages) or any(_of_addresses(stage.condition) for stage in filters):
+        return None
+    return [_mask(stage.condition) for stage in filters]
+
+
+def _of_addresses(tree: ast.LabelCondition) -> bool:
+    """Whether IP addresses are compared, which is done line by line."""
+    if isinstance(tree, ast.Combined):
+        return _of_addresses(tree.left) or _of_addresses(tree.right)
+    return isinstance(tree, ast.Comparison) and tree.kind == "ip"
+
+
+def _mask(tree: ast.LabelCondition) -> tuple[Mask, frozenset[str]]:
     if isinstance(tree, ast.Matcher):
         return _matcher_mask(tree), frozenset([tree.name])
     if isinstance(tree, ast.Comparison):
         return _comparison_mask(tree), frozenset([tree.name])
-    (left, some), (right, others) = mask(tree.left), mask(tree.right)
+    (left, some), (right, others) = _mask(tree.left), _mask(tree.right)
     if tree.op == "and":
         return lambda at: [a and b for a, b in zip(left(at), right(at), strict=True)], some | others
     return lambda at: [a or b for a, b in zip(left(at), right(at), strict=True)], some | others
@@ -254,8 +271,6 @@ def _matcher_mask(tree: ast.Matcher) -> Mask:
 
 
 def _comparison_mask(tree: ast.Comparison) -> Mask:
-    if tree.kind == "ip":
-        raise SlowError
     name, read, compare, bound = tree.name, READERS[tree.kind], COMPARE[tree.op], float(tree.value)
     plain = tree.kind == "number"
     numbers = {int, float}

@@ -11,7 +11,7 @@ from operator import attrgetter
 from logstore.logql import ast
 from logstore.pipeline.build import build
 from logstore.pipeline.entry import Entry, Stage
-from logstore.querier.columns import Columns, Mask, SlowError, mask
+from logstore.querier.columns import Columns, Mask, SlowError, masks_of
 from logstore.querier.context import Context
 from logstore.querier.scan import Group, Scanned, plan, scan, split_stages
 from logstore.store.index import Stream
@@ -41,10 +41,7 @@ def prefilter(stages: Sequence[ast.Stage], found: Scanned) -> Sequence[int]:
     if not stages or stages[0] != ast.Json() or len(found.indexes) < 4:
         return found.indexes
     filters = list(takewhile(lambda stage: isinstance(stage, ast.LabelFilter), stages[1:]))
-    try:
-        masks = [mask(stage.condition) for stage in filters if isinstance(stage, ast.LabelFilter)]
-    except SlowError:
-        return found.indexes
+    masks = masks_of(filters)
     if not masks:
         return found.indexes
     names = frozenset().union(*(names for _, names in masks))

@@ -12,9 +12,10 @@ from logstore.logql.regex import anchored
 from logstore.logql.validate import COMPARISONS, SET_OPERATORS
 from logstore.pipeline.functions import expand
 from logstore.pipeline.labels import COMPARE
+from logstore.querier import ranges
+from logstore.querier.collect import ADDITIVE, Labels, Series
 from logstore.querier.context import Context
 from logstore.querier.overtime import variance
-from logstore.querier.ranges import ADDITIVE, Labels, RangeQuery, Series
 from logstore.store.reader import Reader
 
 Result = Series | float
@@ -65,7 +66,7 @@ class Evaluator:
             case ast.RangeAggregation():
                 if (quotient := _as_quotient(tree)) is not None:
                     return self._binary(quotient)
-                return RangeQuery(self.store, tree, self.steps, self.context, pushed).run()
+                return ranges.run(self.store, tree, self.steps, self.context, pushed)
             case ast.VectorAggregation():
                 return self._aggregate(tree)
             case ast.LabelReplace():

@@ -12,10 +12,10 @@ from logstore.logql import ast
 from logstore.logql.errors import LimitError, QueryError
 from logstore.logql.parse import parse
 from logstore.logql.units import format_number
+from logstore.querier.collect import Series
 from logstore.querier.context import Context
 from logstore.querier.logs import by_stream, select, spaced
 from logstore.querier.metrics import Evaluator
-from logstore.querier.ranges import Series
 from logstore.server import params as read
 from logstore.server.params import Params
 from logstore.store.reader import MovedError, Reader
