@@ -22,9 +22,9 @@ from logstore.server.frugal import frugal, give_back
 from logstore.server.handlers import QUERIES, Handlers
 from logstore.server.tail import Tails
 from logstore.server.workers import Workers
+from logstore.store.compactor import Compactor
 from logstore.store.limits import Limits
 from logstore.store.store import Store
-from logstore.store.upkeep import Upkeep
 
 log = logging.getLogger(__name__)
 _API = "/loki/api/v1"
@@ -117,12 +117,12 @@ def serve(
     frugal()
     logline.set_up()
     store = Store(data, limits)
-    upkeep = Upkeep(store)
+    compactor = Compactor(store)
     try:
         gc.collect()
         gc.freeze()
-        upkeep.start()
+        compactor.start()
         asyncio.run(_serve(store, host, port, guard))
     finally:
-        upkeep.stop()
+        compactor.stop()
         store.close()

@@ -1,4 +1,4 @@
-"""Requests to delete lines: kept in the database, done by the upkeep."""
+"""Requests to delete lines: kept in the database, done by the compactor."""
 
 from __future__ import annotations
 

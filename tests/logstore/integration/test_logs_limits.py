@@ -18,7 +18,7 @@ from aiohttp import web
 
 from logs_server import T0
 from logstore.server.app import make_app
-from logstore.store import chunk, upkeep
+from logstore.store import chunk, compactor
 from logstore.store.limits import Limits
 from logstore.store.store import Store
 from rectbot.logs import LokiHandler
@@ -171,7 +171,7 @@ async def test_pushes_and_queries_go_on_while_chunks_are_merged(
             return merge(blocks)
 
         monkeypatch.setattr(chunk, "merge", held)
-        compaction = threading.Thread(target=upkeep.Upkeep(running.store).compact, kwargs={"now": True})
+        compaction = threading.Thread(target=compactor.Compactor(running.store).compact, kwargs={"now": True})
         compaction.start()
         assert await asyncio.to_thread(begun.wait, 10)
         async with asyncio.timeout(20):

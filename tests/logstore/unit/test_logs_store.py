@@ -17,10 +17,10 @@ from logstore.logql import ast
 from logstore.querier.context import Context
 from logstore.querier.logs import select
 from logstore.server.ingest import Ingest
+from logstore.store.compactor import Compactor
 from logstore.store.database import ClosedError
 from logstore.store.limits import Limits
 from logstore.store.store import Store
-from logstore.store.upkeep import Upkeep
 
 ALL = ast.Logs((ast.Matcher("s", "=~", ".+"),))
 _text = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
@@ -59,7 +59,7 @@ def test_everything_comes_out_in_order_once(pushes: list[tuple[str, list[tuple[i
                 assert times == sorted(times, reverse=newest)
             store.close()
             store = Store(Path(folder))
-            Upkeep(store).compact(now=True)
+            Compactor(store).compact(now=True)
         store.close()
 
 
@@ -67,8 +67,8 @@ def test_compaction_merges_what_pushes_left_small(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for number in range(100):
         push(store, "x", [(number, f"line {number}", {})])
-    upkeep = Upkeep(store)
-    upkeep.compact(now=True)
+    compactor = Compactor(store)
+    compactor.compact(now=True)
     assert store.index.chunks == 1
     assert [line for _, _, line in everything(store)] == [f"line {number}" for number in range(100)]
     store.close()
@@ -81,14 +81,14 @@ def test_retention_by_age_and_by_size(tmp_path: Path) -> None:
     push(store, "new", [(now, "new", {})])
     store.limits = Limits(retention_seconds=5)
     assert [line for _, _, line in everything_now(store)] == ["new"], "at once, before anything is removed"
-    Upkeep(store).expire()
+    Compactor(store).expire()
     assert store.index.lines == 1
     store.close()
     store = Store(tmp_path / "size")
     for number in range(20):
         push(store, "x", [(number, f"{number}" * 500, {})])
     store.limits = Limits(retention_bytes=store.index.stored // 2)
-    Upkeep(store).expire()
+    Compactor(store).expire()
     kept = [at for _, at, _ in everything(store)]
     assert kept == list(range(20 - len(kept), 20)), "the newest stay"
     assert 5 <= len(kept) <= 10

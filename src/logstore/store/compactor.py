@@ -42,7 +42,7 @@ class _Deletion:
     work: list[tuple[Stream, ChunkRef]] = field(default_factory=list)
 
 
-class Upkeep:
+class Compactor:
     """A thread that looks after a store."""
 
     def __init__(self, store: Store, every_seconds: float = 1.0) -> None:
@@ -50,7 +50,7 @@ class Upkeep:
         self.merged = self.expired = 0
         self._deletion: _Deletion | None = None
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log-upkeep", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="log-compactor", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
@@ -70,7 +70,7 @@ class Upkeep:
             except MovedError:
                 continue
             except Exception:
-                log.exception("upkeep failed; it goes on in %g s", self.every)
+                log.exception("compactor failed; it goes on in %g s", self.every)
 
     # Retention
 
