@@ -2,20 +2,24 @@
 
     python bench/history.py [--check]
 
-Measures the report as a person calls it, its page, a pass of the recorder with four new events, and what the hub holds.
-`--check` fails when a report takes a second, or the recorder more than 1 % of a core at a failover an hour.
+Measures the report as a person calls it, the console's page, a pass of the recorder with four new events, and what the
+console holds. `--check` fails when a report or a page takes a second, or the recorder more than 1 % of a core at a
+failover an hour.
 """
 
 from __future__ import annotations
 
 import os
 import resource
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -88,6 +92,48 @@ def one_more_hour(home: Path) -> None:
     subprocess.run([sys.executable, "-c", code], env=os.environ | {"RECTBOT_HOME": str(home)}, check=True)
 
 
+@contextmanager
+def console(home: Path) -> Iterator[tuple[subprocess.Popen[bytes], str]]:
+    """The console alone, on this history; no other part is there."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    settings = {"RECTBOT_HOME": str(home), "CONSOLE_PORT": str(port), "REDIS_PORT": "1"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "rectbot", "hub", "console"], env=os.environ | settings, stdin=subprocess.PIPE
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        while True:
+            try:
+                fetch(f"{url}/healthz")
+                break
+            except OSError:
+                time.sleep(0.1)
+        yield process, url
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def fetch(url: str) -> str:
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        return str(answer.read().decode())
+
+
+def pages(home: Path) -> float:
+    """The slowest: the first visitor's data, for whom the database is read, and what the next ones get."""
+    with console(home) as (process, url):
+        began = time.perf_counter()
+        rows = fetch(f"{url}/history.csv?period=2025-06").count("\n")
+        first = time.perf_counter() - began
+        print(f"what the first visitor sees of a month ({rows:,} rows): {first:.2f} s")
+        month = timed("the page of a month", lambda: fetch(f"{url}/history?period=2025-06"))
+        whole = timed("the page of the year", lambda: fetch(f"{url}/history?period=2025"))
+        held = Path(f"/proc/{process.pid}/status").read_text(encoding="ascii")
+        print(f"the console holds {int(held.partition('VmRSS:')[2].split()[0]) / 1024:.0f} MB")
+    return max(first, month, whole)
+
+
 def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
@@ -97,6 +143,7 @@ def main() -> int:
             timed(f"report of the year, {form}", partial(command, home, "report", *period, "--format", form))
             for form in ("json", "text", "html")
         )
+        slowest = max(slowest, pages(home))
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         timed("a pass of the recorder with four new events", lambda: one_more_hour(home))
         after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -128,7 +128,7 @@ def test_filters_choose_and_survive_the_address() -> None:
     for name, value in read.address():
         again.setdefault(name, []).append(value)
     assert Filters.read(again) == read
-    entry = Entry("failover", Span(0, 1), ("oci",), "Oci stopped")
+    entry = Entry("failover", Span(0, 1), ("oci",), lambda: "Oci stopped")
     assert Filters().take(entry)
     assert Filters(sites=("oci",), text="STOP").take(entry)
     assert not Filters(kinds=("alert",)).take(entry)
@@ -136,7 +136,7 @@ def test_filters_choose_and_survive_the_address() -> None:
 
 
 def test_a_spreadsheet_obeys_nothing_of_it() -> None:
-    text = as_csv([Entry("failover", Span(0, 1500), ("=x",), "\x010.5\x01 a\x1b[31m", who="@ann", reason="+1")])
+    text = as_csv([Entry("failover", Span(0, 1500), ("=x",), lambda: "\x010.5\x01 a\x1b[31m", who="@ann", reason="+1")])
     (row,) = csv.DictReader(io.StringIO(text))
     assert row == {
         "from": "1970-01-01T00:00:00.000Z", "until": "1970-01-01T00:00:01.500Z", "seconds": "1.5", "kind": "failover",

@@ -6,9 +6,10 @@ import csv
 import io
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
+from functools import cached_property, partial
 from itertools import pairwise
 from urllib.parse import urlencode
 
@@ -19,7 +20,7 @@ from rectbot.failover.events import iso
 from rectbot.history.figures import Report, figures, within
 from rectbot.history.known import Fired, Known
 from rectbot.history.show import cell
-from rectbot.history.story import Span, overlap
+from rectbot.history.story import Leadership, Span, overlap
 
 KINDS = ("failover", "planned", "alert", "record")
 _BEFORE_MS, _AFTER_MS, _LONGEST_MS = 60_000, 60_000, 600_000  # of the log around a moment
@@ -100,21 +101,36 @@ class Filters:
         return (
             (not self.kinds or entry.kind in self.kinds)
             and (not self.sites or any(site in self.sites for site in entry.sites))
-            and self.text.lower() in entry.text.lower()
+            and (not self.text or self.text.lower() in entry.text.lower())
         )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One thing that happened. `text` is for a Sentence; `sites` are those that it is about."""
+    """One thing that happened, to `sites`; `tell` says it, for a Sentence: to say all of a year takes too long."""
 
     kind: str
     span: Span  # until it was over
     sites: tuple[str, ...]
-    text: str
-    log: str = ""  # the address of what was logged then
+    tell: Callable[[], str]
+    near: Span | None = None  # about what was logged then
     who: str = ""
     reason: str = ""
+
+    @cached_property
+    def text(self) -> str:
+        """In words."""
+        return self.tell()
+
+    @property
+    def log(self) -> str:
+        """The address of what was logged when it began."""
+        if self.near is None:
+            return ""
+        until = min(self.near.end, self.near.start + _LONGEST_MS) + _AFTER_MS
+        query = [("site", site) for site in self.sites]
+        query += [("from", str(max(0, self.near.start - _BEFORE_MS))), ("to", str(until)), ("live", "0")]
+        return f"/logs?{urlencode(query)}"
 
     @property
     def tone(self) -> str:
@@ -132,12 +148,12 @@ def entries(words: Words, found: Known, span: Span) -> list[Entry]:
 
 
 def _switches(words: Words, found: Known, span: Span) -> Iterator[Entry]:
-    leases, until = found.leases, found.until or 0
-    # An outage may go on from long before, but only until the next leadership that serves.
-    place = max(1, bisect_left(leases, span.start, key=lambda lease: lease.began) - 1)
-    while place > 1 and leases[place - 1].ready is None:
-        place -= 1
-    while place < len(leases) and leases[place - 1].began < span.end:
+    leases, until, places = found.leases, found.until or 0, found.within(span)
+    first = max(1, places.start)
+    while first > 1 and leases[first - 1].ready is None:
+        first -= 1  # an outage goes on until the next leadership that serves
+    # The next one after this time may follow one that ended in it.
+    for place in range(first, min(places.stop + 1, len(leases))):
         before, after = leases[place - 1], leases[place]
         switch = found.switch(place)
         start = before.ended if before.ended is not None else after.began
@@ -146,88 +162,68 @@ def _switches(words: Words, found: Known, span: Span) -> Iterator[Entry]:
             "planned" if switch.planned else "failover",
             Span(start, max(start, end)),
             tuple(dict.fromkeys((switch.from_site, switch.to_site))),
-            told(words, Move(switch)),
-            _log(start, max(start, end), (switch.from_site, switch.to_site)),
+            partial(told, words, Move(switch)),
+            Span(start, max(start, end)),
             switch.who,
             switch.why,
         )
-        place += 1
     if leases and leases[-1].ended is not None:
         last, ended = leases[-1], leases[-1].ended
-        cause = words(f"happened.{last.end_kind}", site=last.site, to="-")
-        text = f"{moment(ended / 1000)} {cause}{words('happened.and')}{words('history.nobody')}{words('happened.stop')}"
-        yield Entry(
-            "failover",
-            Span(ended, max(ended, until)),
-            (last.site,),
-            text,
-            _log(ended, until, (last.site,)),
-            "",
-            last.end_why,
-        )
+        lasts = Span(ended, max(ended, until))
+        yield Entry("failover", lasts, (last.site,), partial(_nobody, words, last), lasts, reason=last.end_why)
+
+
+def _nobody(words: Words, last: Leadership) -> str:
+    cause = words(f"happened.{last.end_kind}", site=last.site, to="-")
+    at = moment((last.ended or 0) / 1000)
+    return f"{at} {cause}{words('happened.and')}{words('history.nobody')}{words('happened.stop')}"
 
 
 def _alerts(words: Words, alerts: Iterable[Fired], span: Span) -> Iterator[Entry]:
     for alert in alerts:
         if alert.fired >= span.end or (alert.resolved is not None and alert.resolved < span.start):
             continue
-        over = (
-            words("history.firing")
-            if alert.resolved is None
-            else words("history.resolved", after=length(words, alert.resolved - alert.fired))
-        )
-        severity = words.optional(f"severity.{alert.severity}") or alert.severity or "-"
-        what = f"{alert.name} ({severity}){': ' if alert.summary else ''}{alert.summary}"
-        yield Entry(
-            "alert",
-            Span(alert.fired, alert.resolved if alert.resolved is not None else max(alert.fired, span.end)),
-            (),
-            f"{moment(alert.fired / 1000)} {plainly(what)}{words('happened.and')}{over}{words('happened.stop')}",
-            _log(alert.fired, alert.fired, ()),
-            reason=alert.severity,
-        )
+        end = alert.resolved if alert.resolved is not None else max(alert.fired, span.end)
+        near = Span(alert.fired, alert.fired)
+        yield Entry("alert", Span(alert.fired, end), (), partial(_fired, words, alert), near, reason=alert.severity)
+
+
+def _fired(words: Words, alert: Fired) -> str:
+    over = (
+        words("history.firing")
+        if alert.resolved is None
+        else words("history.resolved", after=length(words, alert.resolved - alert.fired))
+    )
+    severity = words.optional(f"severity.{alert.severity}") or alert.severity or "-"
+    what = f"{alert.name} ({severity}){': ' if alert.summary else ''}{alert.summary}".replace("\1", "")
+    return f"{moment(alert.fired / 1000)} {what}{words('happened.and')}{over}{words('happened.stop')}"
 
 
 def _records(words: Words, found: Known) -> Iterator[Entry]:
     """Where the record begins, and what it lacks."""
     first = found.spans[0].start
     served = next((lease.ready for lease in found.leases if lease.ready is not None), None)
-    text = words("history.begins", at=moment(first / 1000))
-    yield Entry("record", Span(first, served if served is not None else found.until or first), (), text)
+    tell = partial(words, "history.begins", at=moment(first / 1000))
+    yield Entry("record", Span(first, served if served is not None else found.until or first), (), tell)
     for before, after in pairwise(found.spans):
-        text = words("history.lacks", since=moment(before.end / 1000), until=moment(after.start / 1000))
-        yield Entry("record", Span(before.end, after.start), (), text)
-
-
-def plainly(text: str) -> str:
-    """Without the bytes that mark a moment in a Sentence, so that nobody writes one of his own."""
-    return text.replace("\1", "")
-
-
-def _log(start: int, end: int, sites: Iterable[str]) -> str:
-    """The log around the beginning of what lasted so long."""
-    until = min(end, start + _LONGEST_MS) + _AFTER_MS
-    query = [("site", site) for site in dict.fromkeys(sites)]
-    query += [("from", str(max(0, start - _BEFORE_MS))), ("to", str(until)), ("live", "0")]
-    return f"/logs?{urlencode(query)}"
+        tell = partial(words, "history.lacks", since=moment(before.end / 1000), until=moment(after.start / 1000))
+        yield Entry("record", Span(before.end, after.start), (), tell)
 
 
 def numbers(found: Known, span: Span) -> Report:
     """The figures of this time, as far as it is known."""
     until = found.until if found.until is not None else span.start
-    end = max(span.start, min(span.end, until))
-    asked = Span(span.start, end)
-    first = max(0, bisect_left(found.leases, span.start, key=lambda lease: lease.began) - 1)
-    leases = found.leases[first:]
-    places = [place for place in range(1, len(found.leases)) if span.start <= found.leases[place].began < end]
-    names = sorted(alert.name for alert in found.alerts if span.start <= alert.fired < span.end)
+    asked = Span(span.start, max(span.start, min(span.end, until)))
+    places = found.within(asked)
+    names = sorted(alert.name for alert in found.alerts if asked.start <= alert.fired < asked.end)
     return figures(
         asked,
         [within(part, asked) for part in found.spans],
-        [lease for lease in leases if lease.began < end],
-        planned=[found.switch(place).planned for place in places],
-        logins=bisect_left(found.logins, end) - bisect_left(found.logins, span.start),
+        found.leases[places.start : places.stop],
+        planned=[found.switch(each).planned for each in places if each and found.leases[each].began >= asked.start],
+        logins=bisect_left(found.logins, asked.end) - bisect_left(found.logins, asked.start),
         alerts={name: names.count(name) for name in dict.fromkeys(names)},
+        causes=False,
     )
 
 

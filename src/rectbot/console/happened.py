@@ -5,7 +5,6 @@ The definitions of leaderships, switches and gaps are the history's: see rectbot
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -69,9 +68,8 @@ def days_of(found: Known, days: Sequence[Span]) -> list[Day]:
     """How much of each of these days, which are in order, the bot was up. Only what is known counts."""
     whole = Span(days[0].start, days[-1].end)
     counted = [part for part in (within(each, whole) for each in found.spans) if part.end > part.start]
-    # No two leaderships overlap: the first that matters is found without looking at those before it.
-    first = max(0, bisect_left(found.leases, whole.start, key=lambda lease: lease.began) - 1)
-    served = up(found.leases[first:], whole.end)
+    places = found.within(whole)
+    served = up(found.leases[places.start : places.stop], whole.end)
     down = [gap for part in counted for gap in gaps(served, part)]
     return [
         Day(day, 1 - missing / length if length else None, missing, length)

@@ -29,7 +29,7 @@ from rectbot.history.story import Span
 
 _SHOWN = 200
 _TONES = ((1.0, "full"), (0.999, "good"), (0.99, "warning"), (0.0, "error"))
-_PATIENCE_SECONDS = 20.0  # of a download, with the program that reads the past
+_PATIENCE_SECONDS = 20.0  # with the program that reads the past
 
 
 class Calendar(Element, component="static/calendar.js"):
@@ -114,6 +114,9 @@ class HistoryPage:
             self._shown = None
         self._say_address()
         self._show()
+        await self._visit.desk.past.settled(_PATIENCE_SECONDS)  # it need not wait for the next look
+        if not self._visit.client.is_deleted:
+            self._show()
 
     def _look(self, now: Now) -> None:
         self._now = now
@@ -232,11 +235,11 @@ def months(words: Words, found: Known, year: int, zone: tzinfo) -> Iterator[dict
     spans = [Span(*pair) for pair in pairwise(edges)]
     days = dict(zip(dates, days_of(found, spans), strict=False))
     for month in range(1, 13):
-        period = Period(year, month)
-        (whole,) = days_of(found, [period.span(zone)])
+        counted = sum(day.counted for at, day in days.items() if at.month == month)
+        down = sum(day.down for at, day in days.items() if at.month == month)
         yield {
-            "key": str(period),
-            "share": percent(whole.share) if whole.share is not None else "",
+            "key": str(Period(year, month)),
+            "share": percent(1 - down / counted) if counted else "",
             "lead": (date(year, month, 1).weekday() + 1) % 7,  # weeks begin with Sunday, in both our languages
             "days": [_square(words, found, day, at) for at, day in days.items() if at.month == month],
         }

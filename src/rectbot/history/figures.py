@@ -88,8 +88,12 @@ def figures(
     planned: Iterable[bool],
     logins: int,
     alerts: dict[str, int],
+    causes: bool = True,
 ) -> Report:
-    """The figures of `span`, of which only what is within `known` counts; `planned`: of each switch in it."""
+    """The figures of `span`, of which only what is within `known` counts; `planned`: of each switch in it.
+
+    Without `causes` no outage says why it was.
+    """
     counted = [part for part in (within(each, span) for each in known) if part.end > part.start]
     served = up(leases, span.end)
     down = [gap for part in counted for gap in gaps(served, part)]
@@ -98,7 +102,7 @@ def figures(
         span=span,
         first=known[0].start if known else None,
         counted=sum(part.end - part.start for part in counted),
-        outages=list(map(Causes(leases).outage, down)),
+        outages=list(map(Causes(leases).outage, down)) if causes else [Outage(gap, "") for gap in down],
         planned=sum(moves),
         unplanned=len(moves) - sum(moves),
         leads=_leads(leases, counted),

@@ -7,6 +7,7 @@ availability, and what came after the last look at the store has none yet.
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -73,6 +74,11 @@ class Known:
     def until(self) -> int | None:
         """The last one."""
         return self.spans[-1].end if self.spans else None
+
+    def within(self, span: Span) -> range:
+        """The places of the leaderships that there are in this time: the last that began before it, and those in it."""
+        first = bisect_left(self.leases, span.start, key=lambda lease: lease.began)
+        return range(max(0, first - 1), bisect_left(self.leases, span.end, key=lambda lease: lease.began))
 
     def switch(self, place: int) -> Switch:
         """The one to the leadership at this place, which is not the first."""
