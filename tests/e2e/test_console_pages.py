@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import time
 import urllib.request
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -356,6 +358,14 @@ def test_an_alert_is_shown_and_silenced(stack: Stack, visitor: Visitor) -> None:
     assert [(entry["comment"], entry["createdBy"][:15]) for entry in silences] == [("a test", "console (admin)")]
     row.get_by_role("button", name="End silence").click()
     expect(row).not_to_contain_text("silenced", timeout=PATIENCE_MS)
+    until(lambda: any(by for by, _ in _answers(stack)), 60, "the history knows who took notice")
+    assert _answers(stack) == [("console (admin)", "a test")], "of one alert, whoever told of it first"
+
+
+def _answers(stack: Stack) -> list[tuple[str, str]]:
+    with closing(sqlite3.connect(stack.var / "history.db")) as history:
+        found = history.execute("SELECT acknowledged_by, acknowledged_why FROM alert WHERE name = 'ConsoleTest'")
+        return [(by[:15], why) if by else ("", "") for by, why in found]
 
 
 def test_a_dashboard_follows_its_variables_and_keeps_them_in_its_address(stack: Stack, visitor: Visitor) -> None:

@@ -26,7 +26,9 @@ from rectbot.failover.messages import Command
 from rectbot.failover.store import open_store
 from rectbot.history import bring, record
 from rectbot.history.database import opened, writing
-from rectbot.history.spool import MOST_BYTES, Spool, SpoolFull
+from rectbot.history.lines import moment
+from rectbot.history.retell import retold
+from rectbot.history.spool import MOST_BYTES, Spool, SpoolFull, acknowledgement
 from rectbot.settings import load_settings
 from servers import RedisServer
 from servers_monitoring import local_discord
@@ -185,6 +187,24 @@ def test_an_alert_is_one_however_often_it_is_told(tmp_path: Path) -> None:
     assert [tuple(row) for row in rows] == [("Alert1", 3_600_000), ("Alert2", None)]
 
 
+def test_who_takes_notice_of_an_alert_first_is_recorded_whatever_comes_first(tmp_path: Path) -> None:
+    """Also where Alertmanager tells of the alert later, or the console of what is none."""
+    (alert,) = _notice(1)["alerts"]
+    fired = moment(alert["startsAt"], "startsAt")
+    seen = [acknowledgement(alert, fired + after, by, "seen") for after, by in ((90_000, "ann"), (99_000, "bob"))]
+    broken: list[Any] = [{"acknowledged": [None, {}, {**alert, "at": "x", "by": "y"}, alert]}, {"acknowledged": 1}]
+    for order in ([_notice(1), *seen], [*seen, _notice(1), _notice(1, "resolved")], [*broken, *seen]):
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        settings = load_settings(rectbot_home=folder)
+        with opened(settings) as engine, writing(engine) as connection:
+            record.add_alerts(connection, order)
+            rows = connection.exec_driver_sql("SELECT name, answered_after_s, acknowledged_by FROM alert_answer").all()
+            count = connection.exec_driver_sql("SELECT COUNT(*) FROM alert").scalar()
+        assert ([tuple(row) for row in rows], count) == ([("Alert1", 90.0, "ann")], 1)
+        (found,) = retold(settings).alerts
+        assert (found.acknowledged, found.by) == (fired + 90_000, "ann")
+
+
 def test_a_spool_has_a_bound_and_survives_half_a_line(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "alerts")
     spool.put(_notice(1))
@@ -274,7 +294,12 @@ def test_what_is_no_alert_is_refused_with_a_sentence(tmp_path: Path) -> None:
         assert _post(found, b"[" * 100_000) == 400
         assert _post(found, b"x" * 300_000) == 413
         assert _post(found, b"{}", "/metrics") == 405
-    with hub(tmp_path, CONSOLE_PORT="0", HISTORY_ENABLED="false") as found:
+        forged = {"alerts": [], "acknowledged": [{"by": "somebody"}]}
+        assert _post(found, json.dumps(forged).encode()) == 200
+        assert "somebody" not in "".join(path.read_text() for path in tmp_path.rglob("history-alerts.jsonl*"))
+    off = tmp_path / "off"
+    off.mkdir()
+    with hub(off, CONSOLE_PORT="0", HISTORY_ENABLED="false") as found:
         _until(lambda: found.log.exists() and "serving metrics" in found.log.read_text())
         assert _post(found, json.dumps(_notice(1)).encode()) == 200
-    assert not list(tmp_path.rglob("history*"))
+    assert not list(off.rglob("history*"))

@@ -105,6 +105,7 @@ class AlertList:
         try:
             allow(visit.auth, visit.session)
             await visit.desk.alerts.silence(alert, duration, by(visit.session), clean(why) or "-")
+            await visit.desk.past.acknowledge(alert, by(visit.session), clean(why))
         except RectbotError as error:
             self._tell(Outcome(refusal(self._words, error), "error"))
         else:

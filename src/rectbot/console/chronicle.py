@@ -184,8 +184,8 @@ def _alerts(words: Words, alerts: Iterable[Fired], span: Span) -> Iterator[Entry
         if alert.fired >= span.end or (alert.resolved is not None and alert.resolved < span.start):
             continue
         end = alert.resolved if alert.resolved is not None else max(alert.fired, span.end)
-        near = Span(alert.fired, alert.fired)
-        yield Entry("alert", Span(alert.fired, end), (), partial(_fired, words, alert), near, reason=alert.severity)
+        near, tell = Span(alert.fired, alert.fired), partial(_fired, words, alert)
+        yield Entry("alert", Span(alert.fired, end), (), tell, near, alert.by, alert.severity)
 
 
 def _fired(words: Words, alert: Fired) -> str:
@@ -195,8 +195,12 @@ def _fired(words: Words, alert: Fired) -> str:
         else words("history.resolved", after=length(words, alert.resolved - alert.fired))
     )
     severity = words.optional(f"severity.{alert.severity}") or alert.severity or "-"
-    what = f"{alert.name} ({severity}){': ' if alert.summary else ''}{alert.summary}".replace("\1", "")
-    return f"{moment(alert.fired / 1000)} {what}{words('happened.and')}{over}{words('happened.stop')}"
+    said = [f"{alert.name} ({severity}){': ' if alert.summary else ''}{alert.summary}"]
+    if alert.acknowledged is not None:
+        after = length(words, alert.acknowledged - alert.fired)
+        said.append(words("history.acknowledged", by=alert.by, after=after))
+    what = words("happened.and").join((*said, over)).replace("\1", "")  # else an alert could write a moment
+    return f"{moment(alert.fired / 1000)} {what}{words('happened.stop')}"
 
 
 def _records(words: Words, found: Known) -> Iterator[Entry]:

@@ -8,20 +8,25 @@ often while it goes on not finding it.
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from dataclasses import dataclass, field
 
+from rectbot.console.alerts import Alert
 from rectbot.console.happened import Happened, happened
 from rectbot.console.live import EVENTS_SHOWN, Now
 from rectbot.errors import RectbotError
+from rectbot.failover.events import iso
 from rectbot.history import places
 from rectbot.history.known import Known, Recorded, known
-from rectbot.history.spool import Spool
+from rectbot.history.spool import Spool, SpoolFull, acknowledgement
 from rectbot.history.story import told
 from rectbot.settings import Settings
+from rectbot.threads import in_thread
 
+log = logging.getLogger(__name__)
 COMMAND = (sys.executable, "-m", "rectbot", "hub", "retell")
 _MOST_SECONDS, _REST_SECONDS, _LONGEST_REST = 60.0, 30.0, 300.0
 _ALERTS_SECONDS = 120.0  # of alerts no event of the store tells
@@ -136,6 +141,19 @@ class Past:
         except OSError:
             return False
         return since is not None and now - since > _MINUTE
+
+    async def acknowledge(self, alert: Alert, by: str, why: str) -> None:
+        """Lets it be recorded that somebody has taken notice. It is no reason to fail if that cannot be."""
+        if not self.enabled:
+            return
+        started = int(alert.since * 1000 + 0.0005)  # as the webhook's time is read: whole milliseconds
+        notes = {"summary": alert.summary or alert.description}
+        told = {"labels": dict(alert.labels), "startsAt": iso(started), "annotations": notes}
+        notice = acknowledgement(told, round(time.time() * 1000), by, why)
+        try:
+            await in_thread(lambda: self._spool.put(notice))
+        except (OSError, SpoolFull) as error:
+            log.warning("who acknowledged %s cannot be recorded: %s", alert.name, error or "too much waits already")
 
     async def close(self) -> None:
         """Ends what is under way."""

@@ -24,7 +24,7 @@ from rectbot.history import places
 if TYPE_CHECKING:
     from rectbot.settings import Settings
 
-HEAD = "0002"  # the newest of migrations/versions: who finds it need not load Alembic
+HEAD = "0003"  # the newest of migrations/versions: who finds it need not load Alembic
 BUSY_SECONDS = 10
 _MIGRATING = 0x72656374  # the advisory lock's number at PostgreSQL
 

@@ -19,13 +19,15 @@ _LATE_MS = 60_000  # what was not recorded within this time comes late
 
 
 class Fired(NamedTuple):
-    """One alert; `resolved` is None while it fires."""
+    """One alert; `resolved` is None while it fires, `acknowledged` until somebody, `by`, took notice of it."""
 
     name: str
     severity: str
     summary: str
     fired: int
     resolved: int | None
+    acknowledged: int | None = None
+    by: str = ""
 
 
 @dataclass(frozen=True)

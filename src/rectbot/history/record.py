@@ -115,12 +115,12 @@ def _replace(connection: Connection, table: Table, rows: Sequence[dict[str, Any]
 def add_alerts(connection: Connection, notices: Iterable[dict[str, Any]]) -> int:
     """Enters what Alertmanager tells, a webhook's body each; returns how many of the alerts in them were understood.
 
+    And what operators have acknowledged: see `spool.acknowledgement`.
     https://prometheus.io/docs/alerting/latest/configuration/#webhook_config
     """
     understood = 0
     for notice in notices:
-        told = notice.get("alerts")
-        for alert in told if isinstance(told, list) else []:
+        for alert in _listed(notice, "alerts"):
             if (row := _alert(alert)) is not None:
                 resolved = row["resolved_ms"]
                 connection.execute(_new_only(connection, schema.alert), row)
@@ -128,7 +128,30 @@ def add_alerts(connection: Connection, notices: Iterable[dict[str, Any]]) -> int
                     same = schema.alert.c.digest == row["digest"]
                     connection.execute(update(schema.alert).where(same).values(resolved_ms=resolved))
                 understood += 1
+        for alert in _listed(notice, "acknowledged"):
+            _acknowledge(connection, alert)
     return understood
+
+
+def _listed(notice: dict[str, Any], name: str) -> list[Any]:
+    found = notice.get(name)
+    return found if isinstance(found, list) else []
+
+
+def _acknowledge(connection: Connection, alert: Any) -> None:
+    """The first time counts. The alert itself may not have been told yet."""
+    row = _alert(alert)
+    if row is None:
+        return
+    try:
+        at, by, why = moment(alert["at"], "at"), storable(str(alert["by"])), storable(str(alert.get("why") or ""))
+    except (KeyError, ValueError):
+        return
+    connection.execute(_new_only(connection, schema.alert), row)
+    table = schema.alert.c
+    first = (table.digest == row["digest"]) & table.acknowledged_ms.is_(None)
+    told = {"acknowledged_ms": at, "acknowledged_by": by, "acknowledged_why": why}
+    connection.execute(update(schema.alert).where(first).values(told))
 
 
 def restore_alerts(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:

@@ -14,6 +14,8 @@ from rectbot.history.report import leases
 if TYPE_CHECKING:
     from rectbot.settings import Settings
 
+_by = func.coalesce(schema.alert.c.acknowledged_by, "")
+
 
 def retold(settings: Settings) -> Recorded:
     """All that was recorded, of one moment. Raises ConfigError, HistoryUnavailable."""
@@ -25,7 +27,7 @@ def _read(connection: Connection) -> Recorded:
     event, alert, switch = schema.event.c, schema.alert.c, schema.switch.c
     found = leases(connection)
     since = found[-LATEST].began if len(found) >= LATEST else 0
-    fields = (alert.name, alert.severity, alert.summary, alert.fired_ms, alert.resolved_ms)
+    fields = (alert.name, alert.severity, alert.summary, alert.fired_ms, alert.resolved_ms, alert.acknowledged_ms)
     return Recorded(
         leases=found,
         who=["", *connection.execute(select(switch.who).order_by(switch.id)).scalars()] if found else [],
@@ -34,5 +36,5 @@ def _read(connection: Connection) -> Recorded:
         logins=list(
             connection.execute(select(event.time_ms).where(event.kind == "ready").order_by(event.time_ms)).scalars()
         ),
-        alerts=[Fired(*row) for row in connection.execute(select(*fields).order_by(alert.fired_ms, alert.id))],
+        alerts=[Fired(*row) for row in connection.execute(select(*fields, _by).order_by(alert.fired_ms, alert.id))],
     )

@@ -67,6 +67,9 @@ alert = Table(
     Column("summary", Text, nullable=False),
     Column("fired_ms", BigInteger, nullable=False),
     Column("resolved_ms", BigInteger),
+    Column("acknowledged_ms", BigInteger),
+    Column("acknowledged_by", Text),
+    Column("acknowledged_why", Text),
     Index("alert_fired", "fired_ms"),
 )
 

@@ -10,7 +10,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rectbot.failover.events import iso
+
 MOST_BYTES = 8 * 2**20
+
+
+def acknowledgement(alert: dict[str, Any], at: int, by: str, why: str) -> dict[str, Any]:
+    """For the spool: an operator has taken notice of this alert, which is as in Alertmanager's webhook."""
+    return {"acknowledged": [{**alert, "status": "firing", "at": iso(at), "by": by, "why": why}]}
 
 
 class SpoolFull(Exception):  # noqa: N818 (a state)

@@ -132,7 +132,7 @@ class Recorder:
         if not isinstance(told, dict) or not isinstance(told.get("alerts"), list):
             return Answer(b"this is not what Alertmanager's webhook sends\n", 400)
         try:
-            await in_thread(lambda: self._spool.put(told))
+            await in_thread(lambda: self._spool.put({"alerts": told["alerts"]}))
         except SpoolFull:
             return Answer(b"the history has not been recorded for too long: see the hub's log\n", 503)
         except OSError as error:
