@@ -88,7 +88,7 @@ class Installation:
             env=self.environment(settings),
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=240,
             check=False,
         )
         assert "Traceback" not in done.stderr + done.stdout, done.stderr

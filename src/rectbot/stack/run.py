@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 
 from rich.console import Console
@@ -22,7 +22,6 @@ from rectbot.stack.components import (
     Component,
     alert_webhook,
     choose_sites,
-    keeps_the_lease,
     local_sites,
     uses_local_discord,
 )
@@ -31,9 +30,11 @@ from rectbot.stack.status import Observer, Status, lease_of_stack
 from rectbot.stack.supervise import Supervisor, site_program
 from rectbot.stack.view import address_table, live
 
-START_SECONDS = 40.0
+START_SECONDS = 90.0  # in which of all that loads at once nothing else becomes healthy: on a small host that is a lot
+LEADER_SECONDS = 40.0
 STOP_SECONDS = 8.0  # what is left after this is killed, so that Ctrl-C is done within 10 s
 _POLL_SECONDS = 0.2
+_NEEDED_BY_SITES = ("redis", "pushgateway", "nginx", "discord", "link")
 
 Say = Callable[[str], None]
 
@@ -98,15 +99,12 @@ async def _start(settings: Settings, layout: Layout, say: Say) -> None:
     async with Observer(settings) as observer:
         alone = local_sites(settings, layout) == settings.failover_priority
         nobody_else = alone and uses_local_discord(settings)
-        if nobody_else and not keeps_the_lease(settings):
+        needed, *others = _groups(observer.parts)
+        await _bring_up(observer, supervisor, needed, say)
+        if nobody_else:
             await _initialise(settings)
-        for part in observer.parts:
-            # The preferred site comes first and is awaited, so that it leads from the beginning.
-            if not part.also:
-                supervisor.start(part.name if part.site is None else site_program(part.site))
-            await _wait_healthy(observer, part, say)
-            if part.name == "redis" and nobody_else:
-                await _initialise(settings)
+        for group in others:
+            await _bring_up(observer, supervisor, group, say)
         status = await _wait_for_leader(observer)
     say("")
     say(_drawn(address_table(status)))
@@ -143,17 +141,46 @@ async def _initialise(settings: Settings) -> None:
         await store.close()
 
 
-async def _wait_healthy(observer: Observer, part: Component, say: Say) -> None:
-    began = time.monotonic()
-    while time.monotonic() - began < START_SECONDS:
+def _groups(parts: Sequence[Component]) -> Iterator[list[Component]]:
+    """What is started at once, and awaited before the next begins: most of what each takes is its own loading.
+
+    First what a bot or its first push would fail without; then the preferred site, so that it leads from the
+    beginning; then the other sites, and what only looks on.
+    """
+    sites = list(dict.fromkeys(part.site for part in parts if part.site is not None))
+    first = [part for part in parts if part.name.partition("-")[0] in _NEEDED_BY_SITES]
+    preferred = [part for part in parts if part.site in sites[:1]]
+    yield first
+    yield preferred
+    yield [part for part in parts if part not in first and part not in preferred]
+
+
+def _program(part: Component) -> str:
+    """What the supervisor calls that which runs it."""
+    return part.program.name if part.site is None else site_program(part.site)
+
+
+async def _bring_up(observer: Observer, supervisor: Supervisor, parts: Sequence[Component], say: Say) -> None:
+    """Starts these, and says each that has become healthy. Raises RectbotError when for a while no other one does."""
+    for name in dict.fromkeys(map(_program, parts)):
+        supervisor.start(name)
+    began = heard = time.monotonic()
+    waiting = list(parts)
+    while waiting:
         status = await observer.look()
-        if status.components[part.name]["healthy"]:
-            say(f"up: {part.name:<14} ok    {part.address}  ({time.monotonic() - began:.1f} s)")
-            return
-        await asyncio.sleep(_POLL_SECONDS)
-    log = observer.layout.log(part.program.name)
+        for part in [part for part in waiting if status.components[part.name]["healthy"]]:
+            heard = time.monotonic()
+            say(f"up: {part.name:<14} ok    {part.address}  ({heard - began:.1f} s)")
+            waiting.remove(part)
+        if waiting and time.monotonic() - heard > START_SECONDS:
+            raise _unhealthy(observer.layout, waiting[0])
+        await asyncio.sleep(_POLL_SECONDS if waiting else 0)
+
+
+def _unhealthy(layout: Layout, part: Component) -> RectbotError:
+    log = layout.log(part.program.name)
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
-    raise RectbotError(
+    return RectbotError(
         f"{part.name} is not healthy after {START_SECONDS:.0f} s; its last words: {_last(lines)}; see {log}"
     )
 
@@ -164,7 +191,7 @@ def _last(lines: list[str]) -> str:
 
 async def _wait_for_leader(observer: Observer) -> Status:
     """The preferred site leads, or some time has passed; the bots' health was seen before."""
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + LEADER_SECONDS
     while True:
         status = await observer.look()
         if (status.leader and status.healthy) or time.monotonic() > deadline:
