@@ -60,7 +60,8 @@ def build(limits: Limits) -> dashboard.Dashboard:
             log_panel(
                 "What the bots said of it",
                 "The failover's own lines, as the sites shipped them.",
-                '{site=~"$site"} | json logger="logger", msg="msg"'
+                # the words first: a store looks for them in whole blocks, and reads as JSON only what has them
+                '{site=~"$site"} |= "rectbot." | json logger="logger", msg="msg"'
                 ' | logger=~`rectbot\\.(failover|bot).*` | line_format "{{.msg}}"',
                 size=(24, 8),
             ),
