@@ -15,6 +15,7 @@ from foundation.webguard import Guard as Rule
 from rectbot.console.auth import Auth, Role, Session
 from rectbot.console.doors import Doors
 from rectbot.console.login import Cookies
+from rectbot.console.own import SCRIPT, STYLE
 from rectbot.console.sockets import Sockets
 
 SOCKETS = "/_nicegui_ws/"
@@ -23,8 +24,8 @@ OPEN = (
     "/healthz",
     "/favicon.ico",
     "/manifest.webmanifest",
-    "/console.css",
-    "/console.js",
+    STYLE,
+    SCRIPT,
 )  # without a session
 _SAFE_METHODS = ("GET", "HEAD")
 _POLICY = (

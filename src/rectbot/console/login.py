@@ -5,20 +5,19 @@ from __future__ import annotations
 import asyncio
 import html
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import parse_qs
 
 from fastapi import FastAPI, Request
-from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 
+from rectbot.console import own
 from rectbot.console.auth import Auth, Session, TooManyAttempts
 from rectbot.console.words import Words, choose
 
 log = logging.getLogger(__name__)
 _MAX_BODY_BYTES, _MAX_FIELDS = 4_096, 10
-_FOLDER = Path(__file__).with_name("static")
 _WRONG_SECONDS = 0.5  # a wrong password is answered no faster
 _BROWSER_SECONDS = 180 * 24 * 3600  # without a login
 ICON = (
@@ -65,8 +64,7 @@ def add_routes(app: FastAPI, auth: Auth, cookies: Cookies, on_leave: Callable[[S
     app.add_api_route("/healthz", _healthz)
     app.add_api_route("/favicon.ico", _icon)
     app.add_api_route("/manifest.webmanifest", _manifest)
-    app.add_api_route("/console.css", _file("console.css"))
-    app.add_api_route("/console.js", _file("console.js"))
+    own.add_routes(app)
     app.add_api_route("/login", pages.form)
     app.add_api_route("/login", pages.enter, methods=["POST"])
     app.add_api_route("/logout", pages.leave, methods=["POST"])
@@ -137,13 +135,6 @@ async def _manifest() -> Response:
     return JSONResponse(MANIFEST, media_type="application/manifest+json", headers={"Cache-Control": "max-age=86400"})
 
 
-def _file(name: str) -> Callable[[], Awaitable[Response]]:
-    async def serve() -> Response:
-        return FileResponse(_FOLDER / name, headers={"Cache-Control": "no-cache"})
-
-    return serve
-
-
 def _words(request: Request) -> Words:
     return choose(request.cookies, request.headers.get("accept-language", ""))
 
@@ -174,7 +165,7 @@ def _page(
     text = f"""<!doctype html>
 <html lang="{words.language}"><head><meta charset="utf-8"><title>rectbot - {words("login.title")}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<link rel="stylesheet" href="/console.css"><link rel="icon" href="/favicon.ico" type="image/svg+xml">
+<link rel="stylesheet" href="{own.STYLE}"><link rel="icon" href="/favicon.ico" type="image/svg+xml">
 <link rel="manifest" href="/manifest.webmanifest"></head>
 <body class="login"><main><h1>rectbot</h1>
 <form method="post" action="/login"><input type="hidden" name="next" value="{html.escape(target)}">

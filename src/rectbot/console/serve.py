@@ -30,6 +30,7 @@ from rectbot.console.desk import Desk
 from rectbot.console.doors import Doors
 from rectbot.console.guard import Guard
 from rectbot.console.sockets import Pipe, Sockets, quiet
+from rectbot.console.squeeze import Squeeze
 from rectbot.errors import RectbotError
 from rectbot.settings import Settings
 
@@ -119,7 +120,7 @@ def application(settings: Settings, port: int, auth: Auth, desk: Desk, doors: Do
         favicon=login.ICON,
         dark=None,
         tailwind=False,  # our style is console.css; its compiler in the browser would cost half a second
-        gzip_middleware_factory=None,  # a second of one core for each new visitor; on loopback it gains nothing
+        gzip_middleware_factory=None,  # a second of one core for each new visitor: see Squeeze
         binding_refresh_interval=None,
         reconnect_timeout=10,  # for phones: so long a page that lost its connection is kept
         show_welcome_message=False,
@@ -128,7 +129,7 @@ def application(settings: Settings, port: int, auth: Auth, desk: Desk, doors: Do
     _explain_errors()
     rule = guard_of(settings.console_url, dotless=False, pages=True)
     return SessionMiddleware(
-        Guard(app, auth, Sockets(auth), doors, cookies=cookies, rule=rule, public=public),
+        Guard(Squeeze(app), auth, Sockets(auth), doors, cookies=cookies, rule=rule, public=public),
         secret_key=auth.key,
         session_cookie=cookies.session,
         max_age=SESSION_SECONDS,

@@ -17,6 +17,7 @@ from typing import Literal
 from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
+from rectbot.console import own
 from rectbot.console.desk import Desk
 from rectbot.console.happened import DAY_MS, Day, days_of, length, percent
 from rectbot.console.live import Now
@@ -124,7 +125,7 @@ def as_page(words: Words, found: Status) -> str:
     return f"""<!doctype html>
 <html lang="{words.language}"><head><meta charset="utf-8"><title>{words("status.title")}</title>
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">
-<link rel="stylesheet" href="/console.css"><link rel="icon" href="/favicon.ico" type="image/svg+xml"></head>
+<link rel="stylesheet" href="{own.STYLE}"><link rel="icon" href="/favicon.ico" type="image/svg+xml"></head>
 <body class="login status"><main><h1>{words("status.title")}</h1>
 <p class="who {found.state}">{words(f"status.{found.state}")}</p>
 <p class="hint">{words("status.at", at=at)}</p>

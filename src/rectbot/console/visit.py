@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from rectbot.console.clients import make_room
 from rectbot.console.desk import Desk
 from rectbot.console.live import Now
 from rectbot.console.looks import Looks
+from rectbot.console.own import SCRIPT, STYLE
 from rectbot.console.words import COOKIE, LANGUAGES, Words, choose
 
 THEME_COOKIE = "rectbot_theme"
@@ -75,10 +77,11 @@ def frame(visit: Visit, title: str, here: str) -> Iterator[None]:
     words = visit.words
     visit.client.title = f"{title} - rectbot"
     ui.add_head_html(
-        '<link rel="stylesheet" href="/console.css"><link rel="manifest" href="/manifest.webmanifest">'
-        '<script src="/console.js"></script>'
+        f'<link rel="stylesheet" href="{STYLE}"><link rel="manifest" href="/manifest.webmanifest">'
+        f'<script src="{SCRIPT}"></script>'
         f"<script>document.documentElement.lang = '{words.language}'</script>"
     )
+    ui.add_body_html(_first_sight(title, words))
     ui.dark_mode({"dark": True, "light": False}.get(visit.theme))
     with ui.element("header").classes("bar"):
         ui.link(words("nav.skip"), "#content").classes("skip")
@@ -96,6 +99,14 @@ def frame(visit: Visit, title: str, here: str) -> Iterator[None]:
         banners = Banners(words, title, visit.desk.store_name)
         yield
     _follow(visit, banners)
+
+
+def _first_sight(title: str, words: Words) -> str:
+    """What stands there, in the right theme, until the toolkit has been loaded and draws the page over it."""
+    return (
+        f'<div id="first-sight"><div class="bar"></div><div class="page"><p class="title">{html.escape(title)}</p>'
+        f'<p class="hint">{html.escape(words("panel.loading"))}</p></div></div><script>rectbotFirstSight()</script>'
+    )
 
 
 def _follow(visit: Visit, banners: Banners) -> None:

@@ -196,6 +196,13 @@
     window.rectbotKeep("rectbot_zone", encodeURIComponent(window.rectbotZone()));
   }
 
+  // Before the toolkit is there: the theme that it will have, so that a dark page does not begin white.
+  window.rectbotFirstSight = () => {
+    const chosen = /(?:^|; )rectbot_theme=(\w+)/.exec(document.cookie)?.[1];
+    const dark = chosen ? chosen === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+    document.body.classList.toggle("body--dark", dark);
+  };
+
   // The address holds what is looked at. The time that is looked at goes along to the other pages.
   const carry = () => {
     const own = new URLSearchParams(location.search);

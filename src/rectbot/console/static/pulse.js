@@ -40,6 +40,7 @@ export default {
     },
   },
   mounted() {
+    document.getElementById("first-sight")?.remove();
     this.hear();
     this.head();
   },
