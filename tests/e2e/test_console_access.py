@@ -18,7 +18,7 @@ import urllib3
 from dotenv import dotenv_values
 from playwright.sync_api import Browser, expect
 
-from consoles import PATIENCE_MS, browser, visit
+from consoles import PATIENCE_MS, browser, violations, visit
 from e2e.stack import Stack, until
 from rectbot.settings import BASE_PORTS
 
@@ -131,6 +131,22 @@ def test_a_wrong_password_does_not_enter_and_the_right_one_does(guarded: Guarded
         page.wait_for_url(f"{guarded.url}/login")
         page.goto(guarded.url)
         assert page.url.startswith(f"{guarded.url}/login")
+
+
+@pytest.mark.parametrize("language", ["en-US", "ja-JP"])
+def test_the_login_can_be_used_by_everybody_on_a_phone_too(guarded: Guarded, chromium: Browser, language: str) -> None:
+    with visit(chromium, locale=language, viewport={"width": 360, "height": 700}) as visitor:
+        page = visitor.page
+        for wrong in (False, True):
+            page.goto(f"{guarded.url}/login")
+            if wrong:
+                page.locator("#password").fill("wrong")
+                page.keyboard.press("Enter")
+                expect(page.get_by_role("alert")).to_be_visible(timeout=PATIENCE_MS)
+            for scheme in ("light", "dark"):
+                page.emulate_media(color_scheme=scheme)
+                assert violations(page) == [], scheme
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, "nothing sticks out at the side"
 
 
 def test_the_session_is_a_signed_cookie_that_scripts_and_other_sites_do_not_get(guarded: Guarded) -> None:

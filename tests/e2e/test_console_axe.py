@@ -1,10 +1,8 @@
-"""Nothing that axe-core knows to be out of somebody's reach: on every page, in both themes and both languages.
-
-https://github.com/dequelabs/axe-core/blob/develop/doc/rule-descriptions.md
-"""
+"""Nothing that axe-core knows to be out of somebody's reach: on every page, in both themes and both languages."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,17 +29,44 @@ def _settled(page: Page) -> None:
         expect(drawn.first).to_be_visible(timeout=PATIENCE_MS)
 
 
-@pytest.mark.parametrize(("scheme", "language"), [("light", "en-US"), ("dark", "ja-JP")])
+def _in(page: Page, theme: str) -> None:
+    page.evaluate("dark => Quasar.Dark.set(dark)", theme == "dark")
+    expect(page.locator("body")).to_have_class(re.compile(rf"body--{theme}"))
+
+
+@pytest.mark.parametrize("language", ["en-US", "ja-JP"])
 @pytest.mark.parametrize("path", PATHS)
-def test_each_page_can_be_used_by_everybody(
-    stack: Stack, chromium: Browser, path: str, scheme: Any, language: str
-) -> None:
+def test_each_page_can_be_used_by_everybody(stack: Stack, chromium: Browser, path: str, language: str) -> None:
     until(lambda: stack.leader() == "xserver", 60, "xserver leads")
-    size = {"width": 1280, "height": 900}
-    with visit(chromium, color_scheme=scheme, locale=language, viewport=size) as visitor:
-        visitor.page.goto(stack.url("console") + path)
-        _settled(visitor.page)
-        assert violations(visitor.page) == []
+    with visit(chromium, locale=language, viewport={"width": 1280, "height": 900}) as visitor:
+        page = visitor.page
+        page.goto(stack.url("console") + path)
+        _settled(page)
+        for theme in ("light", "dark"):
+            _in(page, theme)
+            assert violations(page) == [], theme
+
+
+def test_each_chart_is_a_table_for_whoever_asks_by_keyboard(stack: Stack, chromium: Browser) -> None:
+    until(lambda: stack.leader() == "xserver", 60, "xserver leads")
+    with visit(chromium, locale="en-US", viewport={"width": 1280, "height": 900}) as visitor:
+        page = visitor.page
+        page.goto(stack.url("console") + "/d/rectbot-failover")
+        _settled(page)
+        charts = page.locator("[data-panel]:has(.chart-box)")
+        assert charts.count() > 5
+        for panel in charts.all():
+            panel.get_by_role("button", name="As a table").press("Enter")
+            expect(panel.locator(".chart-table")).to_be_visible()
+            expect(panel.get_by_role("img")).to_be_hidden()
+        assert violations(page) == []
+        led = page.locator("[data-panel]", has=page.get_by_role("heading", name="Who led")).locator("tbody tr")
+        expect(led.filter(has_text="xserver").filter(has_text="leads").first).to_be_visible()
+        numbers = page.locator("[data-panel]", has=page.get_by_role("heading", name="Heartbeats"))
+        assert numbers.locator("th").all_inner_texts() == ["Time", "oci", "xserver"]
+        assert re.search(r"\d( ms| s)", numbers.locator("tbody tr").first.inner_text())
+        numbers.get_by_role("button", name="As a table").press("Enter")
+        expect(numbers.get_by_role("img")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

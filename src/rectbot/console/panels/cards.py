@@ -22,6 +22,7 @@ from rectbot.console.words import Words
 from rectbot.dashboards.layout import Placed
 
 log = logging.getLogger(__name__)
+_TABLE = ("time", "from", "to", "name", "value", "state")  # the columns of a chart's table
 Zoom = Callable[[Any, Any], Any]  # from one moment to another in milliseconds; of None: further out
 
 
@@ -67,6 +68,12 @@ class Card:
             with ui.element("div").classes("body"):
                 self._note = ui.label(words("panel.loading")).classes("note")
                 self._build()
+            if self._head is not None:
+                with self._head:
+                    self._offer()
+
+    def _offer(self) -> None:
+        """What the title has beside it, of one kind of panel."""
 
     def _explain(self, text: str, missing: Sequence[str]) -> None:
         """Behind a mark that fingers and keys find as well as a mouse does."""
@@ -143,6 +150,23 @@ class ChartCard(Card):
             zoom = self._on_zoom
             self._chart.on("zoom", lambda event: zoom(event.args.get("from"), event.args.get("to")))
             self._chart.on("zoomout", lambda _: zoom(None, None))
+        self._chart.props["words"] = {name: self._words(f"table.{name}") for name in _TABLE}
+
+    def _offer(self) -> None:
+        """The same as a table, for whoever cannot see the picture, and for all who want the numbers."""
+        label = _attribute(self._words("panel.table"))
+        self._switch = (
+            ui.element("button").classes("as-table").props(f"type=button aria-pressed=false aria-label={label}")
+        )
+        with self._switch:
+            ui.label("▤")
+        self._switch.on("click", self._turn)
+
+    def _turn(self) -> None:
+        shown = not self._chart.props.get("table")
+        self._chart.props["table"] = shown
+        self._chart.update()
+        self._switch.props(f"aria-pressed={'true' if shown else 'false'}")
 
     def _draw(self, drawing: Drawing) -> None:
         self._chart.props["options"] = drawing["options"]

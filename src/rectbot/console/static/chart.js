@@ -81,15 +81,57 @@ function tip(options) {
   };
 }
 
+// The chart's data as a table: the names of its columns, and rows of text, the newest first.
+const MOST_ROWS = 500;
+const clock = (ms) => window.rectbotTime(ms, { short: true });
+
+function tabled(options, words) {
+  const shown = (options?.series ?? []).filter((series) => series.data?.length && (series.bars || !series.hidden));
+  if (options?.tooltip?.states) {
+    const bars = shown.flatMap((series) => series.data).sort((one, other) => other[1] - one[1]);
+    return [[words.name, words.from, words.to, words.state], bars.map((bar) => [bar[5], clock(bar[1]), clock(bar[2]), bar[3]])];
+  }
+  if (options?.xAxis?.type !== "time") {
+    const values = shown.flatMap((series) => series.data);
+    return [[words.name, words.value], values.map((item) => [item.name, told(item.told)])];
+  }
+  const moments = new Map();
+  shown.forEach((series, place) => {
+    for (const [moment, value] of series.data.map((point) => point.value ?? point)) {
+      if (value === null || value === undefined) continue;
+      if (!moments.has(moment)) moments.set(moment, Array(shown.length).fill(""));
+      moments.get(moment)[place] = write(value, series.format);
+    }
+  });
+  const rows = [...moments].sort((one, other) => other[0] - one[0]).map(([moment, values]) => [clock(moment), ...values]);
+  return [[words.time, ...shown.map((series) => series.name)], rows];
+}
+
 export default {
   template: `
     <div class="chart-box">
-      <div ref="canvas" class="chart" role="img" :aria-label="label"></div>
+      <div ref="canvas" class="chart" role="img" :aria-label="label" v-show="!table"></div>
+      <div v-if="table" class="grid chart-table" tabindex="0" role="region" :aria-label="label">
+        <table>
+          <thead><tr><th v-for="title in rows[0]" scope="col">{{ title }}</th></tr></thead>
+          <tbody><tr v-for="row in rows[1].slice(0, ${MOST_ROWS})"><td v-for="text in row">{{ text }}</td></tr></tbody>
+        </table>
+      </div>
       <i v-show="cross !== null" class="crosshair" :style="{ left: cross + 'px' }"></i>
       <i v-if="drag" class="brush" :style="{ left: Math.min(drag[0], drag[1]) + 'px', width: Math.abs(drag[1] - drag[0]) + 'px' }"></i>
     </div>`,
-  props: { options: Object, label: String },
+  props: {
+    options: Object,
+    label: String,
+    table: { type: Boolean, default: false }, // in place of the picture
+    words: { type: Object, default: () => ({}) },
+  },
   data: () => ({ cross: null, drag: null }),
+  computed: {
+    rows() {
+      return tabled(this.options, this.words);
+    },
+  },
   mounted() {
     this.chart = echarts.init(this.$refs.canvas, null, { renderer: "canvas" });
     this.resize = new ResizeObserver(() => this.chart.resize());
