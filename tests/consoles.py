@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Playwright, Response, sync_playwright
 
-AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = 40_000  # for a condition; what it really takes is measured by bench/console.py
 DASHBOARDS = ("rectbot-overview", "rectbot-hosts", "rectbot-failover", "rectbot-logs")
@@ -39,7 +38,8 @@ AXE = (files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8"
 
 def violations(page: Page) -> list[str]:
     """What axe-core finds to be out of somebody's reach: each as rule, place and reason."""
-    page.evaluate(AXE)
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE)
     found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
     return [
         f"{rule['id']} ({rule['impact']}): {node['html'][:160]}: {node['failureSummary'][:300]}"
@@ -81,18 +81,3 @@ def visit(browser: Browser, **options: Any) -> Iterator[Visitor]:
         yield Visitor(context.new_page())
     finally:
         context.close()
-
-
-def violations(page: Page) -> list[str]:
-    """What axe-core finds, each as rule, place and reason.
-
-    https://github.com/dequelabs/axe-core/blob/develop/doc/rule-descriptions.md
-    """
-    if not page.evaluate("'axe' in window"):
-        page.evaluate(AXE)
-    found: dict[str, Any] = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
-    return [
-        f"{rule['id']} ({rule['impact']}): {node['html'][:160]}: {node['failureSummary'][:300]}"
-        for rule in found["violations"]
-        for node in rule["nodes"]
-    ]

@@ -31,7 +31,7 @@ def _settled(page: Page) -> None:
 
 def _in(page: Page, theme: str) -> None:
     page.evaluate("dark => Quasar.Dark.set(dark)", theme == "dark")
-    expect(page.locator("body")).to_have_class(re.compile(rf"body--{theme}"))
+    expect(page.locator("body")).to_have_class(re.compile(rf"body--{theme}"), timeout=PATIENCE_MS)
 
 
 @pytest.mark.parametrize("language", ["en-US", "ja-JP"])
@@ -57,16 +57,16 @@ def test_each_chart_is_a_table_for_whoever_asks_by_keyboard(stack: Stack, chromi
         assert charts.count() > 5
         for panel in charts.all():
             panel.get_by_role("button", name="As a table").press("Enter")
-            expect(panel.locator(".chart-table")).to_be_visible()
-            expect(panel.get_by_role("img")).to_be_hidden()
+            expect(panel.locator(".chart-table")).to_be_visible(timeout=PATIENCE_MS)
+            expect(panel.get_by_role("img")).to_be_hidden(timeout=PATIENCE_MS)
         assert violations(page) == []
         led = page.locator("[data-panel]", has=page.get_by_role("heading", name="Who led")).locator("tbody tr")
-        expect(led.filter(has_text="xserver").filter(has_text="leads").first).to_be_visible()
+        expect(led.filter(has_text="xserver").filter(has_text="leads").first).to_be_visible(timeout=PATIENCE_MS)
         numbers = page.locator("[data-panel]", has=page.get_by_role("heading", name="Heartbeats"))
         assert numbers.locator("th").all_inner_texts() == ["Time", "oci", "xserver"]
         assert re.search(r"\d( ms| s)", numbers.locator("tbody tr").first.inner_text())
         numbers.get_by_role("button", name="As a table").press("Enter")
-        expect(numbers.get_by_role("img")).to_be_visible()
+        expect(numbers.get_by_role("img")).to_be_visible(timeout=PATIENCE_MS)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -14,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from hubs import Hub, hub, wait
+from rectbot.console.own import STYLE
 
 pytestmark = pytest.mark.timeout(480)
 FOLDER = Path(__file__).parents[2] / "docker/monitoring/grafana/dashboards"
@@ -86,7 +87,7 @@ def test_any_form(running: Hub, kind: str, body: bytes) -> None:
 def test_any_cookie_and_header(running: Hub) -> None:
     for value in ("x" * 20_000, "=;=;,", "\xff\xfe", "rectbot_language=zz; rectbot_theme=<x>", 'a="\\'):
         for name in ("Cookie", "Accept-Language", "X-Forwarded-Prefix", "Range", "If-None-Match", "If-Modified-Since"):
-            for path in ("/", "/console.css"):
+            for path in ("/", STYLE):
                 assert _get(running, path, headers={name: value}) < 500, (name, value[:20])
 
 
