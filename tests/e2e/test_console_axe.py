@@ -34,6 +34,16 @@ def _in(page: Page, theme: str) -> None:
     expect(page.locator("body")).to_have_class(re.compile(rf"body--{theme}"), timeout=PATIENCE_MS)
 
 
+def _inks(page: Page) -> set[str]:
+    """The colours of letters in canvases."""
+    return set(page.eval_on_selector_all(".chart[data-ink]", "nodes => nodes.map(node => node.dataset.ink)"))
+
+
+def _soft(page: Page) -> str:
+    found: str = page.evaluate("getComputedStyle(document.body).getPropertyValue('--soft').trim()")
+    return found
+
+
 @pytest.mark.parametrize("language", ["en-US", "ja-JP"])
 @pytest.mark.parametrize("path", PATHS)
 def test_each_page_can_be_used_by_everybody(stack: Stack, chromium: Browser, path: str, language: str) -> None:
@@ -45,6 +55,7 @@ def test_each_page_can_be_used_by_everybody(stack: Stack, chromium: Browser, pat
         for theme in ("light", "dark"):
             _in(page, theme)
             assert violations(page) == [], theme
+            assert _inks(page) <= {_soft(page)}, f"what axe cannot see has the colour of the theme too: {theme}"
 
 
 def test_each_chart_is_a_table_for_whoever_asks_by_keyboard(stack: Stack, chromium: Browser) -> None:

@@ -16,7 +16,7 @@ from rectbot.console.panels.colours import colour
 from rectbot.console.panels.fields import Field, field_of
 from rectbot.console.panels.reduce import reduced, title
 
-SOFT = "#7c8696"  # legible on both grounds
+SOFT = "#7c8696"  # stands for the theme's colour of what is not the matter: see static/chart.js
 GRID = "rgba(128,136,150,0.18)"
 TOOLTIP = {
     "backgroundColor": "#1f2530",

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 # Readable on a white and on a dark card.
 COLOURS = {
     "green": "#2f9e44",
-    "yellow": "#d19a00",
+    "yellow": "#b38600",
     "orange": "#e8730c",
     "red": "#e03131",
     "blue": "#3b82f6",
@@ -18,7 +18,7 @@ COLOURS = {
     "white": "#f8f9fb",
     "black": "#111317",
 }
-PALETTE = ("#3b82f6", "#e8730c", "#2f9e44", "#9c4dcc", "#d19a00", "#0ea5a5", "#e03131", "#7c8696")
+PALETTE = ("#3b82f6", "#e8730c", "#2f9e44", "#9c4dcc", "#b38600", "#0ea5a5", "#e03131", "#7c8696")
 _SHADES = {"super-light-": 0.55, "light-": 0.3, "semi-dark-": -0.15, "dark-": -0.3}  # towards white, towards black
 _CSS = re.compile(r"#[0-9a-fA-F]{3,8}|(?:rgb|hsl)a?\([\d\s.,%/]+\)|[a-zA-Z]{3,30}")
 CONTINUOUS: dict[str, Sequence[str]] = {

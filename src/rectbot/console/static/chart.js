@@ -4,6 +4,15 @@ import { echarts } from "nicegui-echart";
 const CROSSHAIR = "rectbot-crosshair";
 const write = (value, format) => window.rectbotFormat(value, format?.unit, format?.decimals);
 const told = (cell) => cell.text ?? write(cell.value, cell);
+// Letters on a canvas know no variables of the style: here they get the theme's colours. See SOFT in panels/charts.py.
+const SOFT = "#7c8696";
+const role = (name) => getComputedStyle(document.body).getPropertyValue(`--${name}`).trim();
+const parts = (colour) => /^#[0-9a-f]{6}$/i.test(colour) && [1, 3, 5].map((place) => parseInt(colour.slice(place, place + 2), 16));
+const mixed = (colour, share, other) => {
+  const [one, two] = [parts(colour), parts(other)];
+  if (!one || !two) return other;
+  return `#${one.map((value, place) => Math.round(value * share + two[place] * (1 - share)).toString(16).padStart(2, "0")).join("")}`;
+};
 const row = (shade, name, value) =>
   `<div class="tip"><i style="background:${window.rectbotEscape(shade)}"></i><span>${window.rectbotEscape(name)}</span>` +
   `<b>${window.rectbotEscape(value)}</b></div>`;
@@ -22,7 +31,7 @@ function bar(params, api) {
     type: "rect",
     shape: { x: left, y: from[1] - height / 2, width: right - left, height, r: 2 },
     style: { fill: api.visual("color") },
-    textContent: { type: "text", style: { text, fill: "#fff", fontSize: 11 } },
+    textContent: { type: "text", style: { text, fill: "#fff", fontSize: 11, stroke: "#000c", lineWidth: 2 } },
     textConfig: { position: "inside" },
   };
 }
@@ -46,7 +55,8 @@ function finished(options) {
   for (const series of found.series ?? []) {
     if (series.bars) series.renderItem = bar;
     if (series.type === "gauge" && series.data?.[0]) {
-      series.detail = { ...series.detail, formatter: () => told(series.data[0].told) };
+      const color = mixed(series.detail.color, 0.6, role("text"));
+      series.detail = { ...series.detail, color, formatter: () => told(series.data[0].told) };
     }
     if (series.type === "pie") series.label = { ...series.label, formatter: (item) => `${item.name}: ${told(item.data.told)}` };
   }
@@ -146,12 +156,15 @@ export default {
     this.drop = () => (this.drag = null);
     window.addEventListener(CROSSHAIR, this.listen);
     window.addEventListener("mouseup", this.drop);
+    this.theme = new MutationObserver(() => this.soft !== role("soft") && this.draw());
+    this.theme.observe(document.body, { attributeFilter: ["class"] });
     this.draw();
   },
   beforeUnmount() {
     window.removeEventListener(CROSSHAIR, this.listen);
     window.removeEventListener("mouseup", this.drop);
     this.resize.disconnect();
+    this.theme.disconnect();
     this.chart.dispose();
   },
   watch: {
@@ -164,10 +177,13 @@ export default {
       if (!this.options?.series) return;
       this.timed = this.options.xAxis?.type === "time";
       // What is chosen in the legend stays; all else is replaced.
-      this.chart.setOption(finished(this.raw()), { replaceMerge: ["series", "xAxis", "yAxis"] });
+      const options = this.raw();
+      this.$refs.canvas.dataset.ink = this.soft;
+      this.chart.setOption(finished(options), { replaceMerge: ["series", "xAxis", "yAxis"] });
     },
     raw() {
-      return JSON.parse(JSON.stringify(this.options));
+      this.soft = role("soft");
+      return JSON.parse(JSON.stringify(this.options).replaceAll(SOFT, this.soft));
     },
     inside(event) {
       return this.timed && this.chart.containPixel("grid", [event.offsetX, event.offsetY]);
