@@ -1,12 +1,16 @@
-"""What twenty open consoles cost: renewals and scrapes beside them and without them, on one stack, in one run.
+"""What the console costs, and how soon it is there: the budgets of docs/console.md, on one stack, in one run.
 
-    PYTHONPATH=tests .venv/bin/python bench/console.py [--consoles 20] [--seconds 25] [--check]
+    PYTHONPATH=tests .venv/bin/python bench/console.py [--consoles 30] [--seconds 25] [--lines 350000] [--check]
 
-A stack is started as `make up` does, with a lease of 1.5 s, so that a renewal is due twice a second. The consoles are
-clients that load a page and keep its WebSocket open, as a browser does, without drawing: a browser's own work would
-stand in the way of what is measured. A third of them are on the live page, the others on the four dashboards, which
-they refresh every 10 s, and on the log search, which follows the log. With --check the exit code is 1 when a renewal or
-a scrape takes half as long again beside them (and over a millisecond more), the hub 120 MB, or a page 2 s in Chromium.
+A stack is started as `make up` does, with a lease of 1.5 s, so that a renewal is due twice a second. First a browser
+looks at each page, in a profile of its own and once more; then the log is filled, and what is slow with much of it is
+asked for. At last there are many consoles at once: clients that load a page and keep its WebSocket open, as a browser
+does, without drawing, since a browser's own work would stand in the way of what is measured. A third of them are on
+the live page, the others on the dashboards, which they refresh every 10 s, and on the log search, which follows the
+log. With --check the exit code is 1 when a budget is missed.
+
+Nothing else should run: with other work on the machine run it under `nice -n -15`. Do not give it a real-time priority:
+servers in Go, which the stack then has in it, spin under one.
 """
 
 from __future__ import annotations
@@ -27,14 +31,18 @@ from pathlib import Path
 import aiohttp
 import psutil
 import socketio
+from playwright.sync_api import Browser
 
-from consoles import PATHS, browser, visit
+from console_browser import LINES, Tailed, fill, idle, see, tail
+from consoles import DASHBOARDS, PATHS, browser
 from e2e.stack import Stack
+from logs import lines as log_lines
 
 LEASE_MS = 1_500
 SCRAPE_EVERY_S = 0.1
-LIMIT_BYTES = 120 * 10**6
-VISITS, SLOWEST_PAGE_S = 3, 2.0
+LIMIT_BYTES = 125 * 10**6
+VISITS = 3
+DAY = "?from=now-24h&to=now"
 PAGES = ("/", *(f"/d/rectbot-{name}?refresh=10s" for name in ("overview", "hosts", "failover", "logs")), "/logs")
 _QUERY = re.compile(r"^\s+query: (\{.*\}),$", re.MULTILINE)
 _RENEWAL = "rectbot_failover_renewal_duration_seconds"
@@ -198,35 +206,66 @@ def report(without: Found, beside: Found, number: int) -> bool:
     return not slower and beside.hub_pss < LIMIT_BYTES
 
 
-def render_times(stack: Stack) -> dict[str, float]:
-    """Seconds from the request of a page by a new browser until all its panels are drawn; medians."""
-    drawn = """() => document.querySelector('h1') && [...document.querySelectorAll('[data-panel]')].every(panel =>
-        panel.querySelector('canvas, .stat, td, .line, .prose, .note:not(:empty)'))"""
-    took: dict[str, list[float]] = {path: [] for path in PATHS}
-    with browser() as chromium:
-        for path in PATHS * VISITS:
-            with visit(chromium, viewport={"width": 1280, "height": 900}) as visitor:
-                began = time.monotonic()
-                visitor.page.goto(stack.url("console") + path)
-                visitor.page.wait_for_function(drawn)
-                took[path].append(time.monotonic() - began)
-    return {path: statistics.median(times) for path, times in took.items()}
+Row = tuple[str, float, float, str]  # what, how much, of how much at most, the unit
+
+
+def _pages(chromium: Browser, stack: Stack) -> Iterator[Row]:
+    """Each page at its default range, with the log as small as it is just after the start."""
+    for path in PATHS:
+        seen = see(chromium, stack.url("console") + path, VISITS)
+        yield f"{path}: first paint", seen.paint, 0.5, "s"
+        yield f"{path}: data", seen.data, 1, "s"
+        yield f"{path}: cold", seen.cold / 1e3, 1000, "kB"
+        yield f"{path}: warm", seen.warm / 1e3, 40, "kB"
+
+
+def _looking_on(chromium: Browser, stack: Stack, hub: psutil.Process, seconds: float) -> Iterator[Row]:
+    browsers, server = idle(chromium, stack.url("console"), lambda: _cpu(hub), seconds)
+    yield "an idle page, browser", browsers * 100, 1, "% of a core"
+    yield "an idle page, server", server * 100, 1, "% of a core"
+    found: Tailed = tail(chromium, stack, seconds)
+    yield "100,000 lines a minute, main thread", found.busy * 100, 40, "%"
+    yield "100,000 lines a minute, lag (95 %)", found.lag, 1, "s"
+    print(f"of {found.sent} lines the page says that it left out {found.left_out}")
+
+
+def _much(chromium: Browser, stack: Stack, count: int) -> Iterator[Row]:
+    """What a day of the log costs to look at."""
+    fill(stack.url("loki"), log_lines(count), count)
+    for uid in DASHBOARDS:
+        seen = see(chromium, f"{stack.url('console')}/d/{uid}{DAY}", VISITS)
+        yield f"{uid}, 24 h, {count:,} lines", seen.data, 3, "s"
+    for text in ("", "&text=needle", "&text=guild", "&text=latency&level=error"):
+        seen = see(chromium, f"{stack.url('console')}/logs{DAY}{text}", VISITS, LINES)
+        yield f"first lines of a search{text}", seen.data, 1, "s"
+
+
+def told(rows: Iterator[Row]) -> bool:
+    """Prints each as it comes; whether all are within their budgets."""
+    good = True
+    for what, much, most, unit in rows:
+        good = good and much < most
+        print(f"{what:<48}{much:>10.2f} of {most:g} {unit}{'' if much < most else '  MISSED'}", flush=True)
+    return good
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--consoles", type=int, default=20)
+    parser.add_argument("--consoles", type=int, default=30)
     parser.add_argument("--seconds", type=float, default=25)
+    parser.add_argument("--lines", type=int, default=350_000)
     parser.add_argument("--check", action="store_true")
     arguments = parser.parse_args()
     with running() as stack:
-        rendered = render_times(stack)
+        hub = hub_of(stack)
+        with browser() as chromium:
+            good = told(_pages(chromium, stack))
+            good = told(_looking_on(chromium, stack, hub, arguments.seconds)) and good
         without, beside, messages = asyncio.run(run(stack, arguments.consoles, arguments.seconds))
+        with browser() as chromium:
+            good = told(_much(chromium, stack, arguments.lines)) and good
     assert messages > 0, "a console was never told anything"
-    good = report(without, beside, arguments.consoles)
-    for path, seconds in rendered.items():
-        print(f"{path + ' is drawn, s':<34}{seconds:>10.2f}")
-    good = good and max(rendered.values()) < SLOWEST_PAGE_S
+    good = report(without, beside, arguments.consoles) and good
     return 1 if arguments.check and not good else 0
 
 

@@ -29,8 +29,8 @@ def _settled(page: Page) -> None:
         expect(drawn.first).to_be_visible(timeout=PATIENCE_MS)
 
 
-def _in(page: Page, theme: str) -> None:
-    page.evaluate("dark => Quasar.Dark.set(dark)", theme == "dark")
+def _in(page: Page, theme: Any) -> None:
+    page.emulate_media(color_scheme=theme)  # which the page follows while it is open
     expect(page.locator("body")).to_have_class(re.compile(rf"body--{theme}"), timeout=PATIENCE_MS)
 
 
