@@ -17,8 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from rectbot.doctor.files import passwords
+from rectbot.doctor.subject import Engine, Subject
+from rectbot.doctor.verdict import Result
 from rectbot.install import Site as Unit
 from rectbot.install import crontab, units
+from rectbot.settings import KNOWN, load_settings
+from rectbot.stack.layout import Layout
 from rectbot.stack.redis_users import COMMANDS
 from servers import RedisServer
 from servers_monitoring import PASSWORD, Discord, Proxy, changed, local_discord, push_proxy, pushgateway, until
@@ -256,6 +261,29 @@ def test_a_site_with_a_user_of_its_own_may_no_more_than_it_needs(site: Site) -> 
     assert site.doctor()[1]["redis-rights"] == ("PASS", "each login is refused what the lease does not need")
     site.redis.command("ACL SETUSER xserver ~*")
     assert site.doctor()[1]["redis-rights"][0] == "WARN"
+
+
+@pytest.mark.parametrize(
+    ("where", "needs_one"),
+    [
+        ({}, True),
+        ({"LEASE_URL": "redis://127.0.0.1:9"}, True),
+        ({"LEASE_URL": "redis://xserver:a-password-of-the-url@127.0.0.1:9"}, False),
+        ({"REDIS_URL": "redis://xserver:a-password-of-the-url@127.0.0.1:9"}, False),
+        ({"LEASE_URL": "s3://bucket/bots"}, False),
+        ({"LEASE_URL": "etcd://127.0.0.1:9/bots"}, False),
+    ],
+)
+def test_a_site_needs_a_password_of_redis_where_the_lease_is_there(
+    where: dict[str, str], needs_one: bool, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in KNOWN:
+        monkeypatch.delenv(name, raising=False)
+    site.write(REDIS_PASSWORD="", PUSHGATEWAY_PASSWORD="a-long-password-of-pushes", **where)
+    settings = load_settings(rectbot_home=site.home)
+    verdict = passwords(Subject(settings, Layout.of(settings), Engine.SITE))
+    assert (verdict.result is Result.FAIL) is needs_one, verdict
+    assert ("REDIS_PASSWORD is not set" in verdict.found) is needs_one
 
 
 def test_a_site_makes_no_passwords_so_they_are_to_be_copied(site: Site) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import stat
+from collections.abc import Iterator
 from pathlib import Path
 
 from dotenv import dotenv_values
@@ -12,6 +13,7 @@ from dotenv import dotenv_values
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Verdict, fail, ok, warn
 from rectbot.errors import ConfigError
+from rectbot.failover.wiring import redis_endpoint
 from rectbot.stack import allowlist, container_secrets, push_users
 from rectbot.stack.layout import read_text
 
@@ -53,11 +55,22 @@ def containers_can_read(subject: Subject) -> Verdict:
     return ok("containers can read what they mount")
 
 
+def _needed_at_site(subject: Subject) -> Iterator[str]:
+    """The passwords that a site must have: that of Redis where the lease is there, and its URL holds no other."""
+    try:
+        redis = redis_endpoint(subject.settings)
+    except ConfigError:  # another check says so
+        redis = None
+    if redis is not None and (redis.password == subject.settings.redis_login[1] or not redis.password):
+        yield "REDIS_PASSWORD"
+    yield "PUSHGATEWAY_PASSWORD"
+
+
 def passwords(subject: Subject) -> Verdict:
     """No password is missing, short, common, or used twice. They are never shown."""
     values = dotenv_values(subject.layout.env_file)
-    names: tuple[str, ...] = SECRETS if subject.engine is not Engine.SITE else SECRETS[:2]
-    names += tuple(name for name in OPTIONAL_SECRETS if values.get(name))
+    needed = tuple(_needed_at_site(subject)) if subject.engine is Engine.SITE else SECRETS
+    names = (*needed, *(name for name in OPTIONAL_SECRETS if values.get(name)))
     wrong = []
     for name in names:
         value = values.get(name) or ""
