@@ -20,6 +20,7 @@ from rectbot.console.visit import Visit, heading
 from rectbot.console.widgets import Lines, Sentence, Ticker, event_lines, moment
 from rectbot.console.words import Words
 from rectbot.failover.events import Snapshot
+from rectbot.push.ages import STALE_SECONDS
 
 
 class Known(Element, component="static/known.js"):
@@ -251,7 +252,7 @@ class PushList:
             if job not in self._jobs:
                 with self._box, ui.element("p").classes("facts"):
                     ui.label(job)
-                    self._jobs[job] = (Ticker(limit=180, none=""), Sentence().classes("age"))
+                    self._jobs[job] = (Ticker(limit=STALE_SECONDS, none=""), Sentence().classes("age"))
             ticker, old = self._jobs[job]
             ticker.show(None if silent else max(0.0, now.time - then))
             old.set_text(words("push.last", at=moment(then)) if silent else "")

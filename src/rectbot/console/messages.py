@@ -6,7 +6,7 @@ https://prometheus.io/docs/alerting/latest/alertmanager/
 from __future__ import annotations
 
 import asyncio
-import re
+import math
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -17,10 +17,10 @@ from typing import Any
 
 from rectbot.console.upstream import Upstream
 from rectbot.errors import RectbotError
+from rectbot.samples import samples
 
 HOURS, STEP_SECONDS = 24, 60
 _ABOUT_SECONDS = 150.0  # from an alert's change to the message that tells of it: it is seen once a minute, and waits
-_COUNTER = re.compile(r'alertmanager_notifications(_failed)?_total\{integration="([a-z]+)"[^}]*\} ([0-9.e+]+)')
 _OURS = "webhook"  # to the hub, for the history and for services other than Discord: it has no count here
 _TEST_SECONDS, _TEST_PATIENCE_SECONDS = 25, 90.0
 _SENT = f'sum(alertmanager_notifications_total{{integration!="{_OURS}"}})'
@@ -100,11 +100,11 @@ def _test(by: str) -> dict[str, Any]:
 
 
 def counts(metrics: str) -> tuple[float, float]:
-    """Messages that were tried and that failed, since Alertmanager began."""
-    sent = failed = 0.0
-    for which, integration, value in _COUNTER.findall(metrics):
-        if integration != _OURS:
-            sent, failed = (sent, failed + float(value)) if which else (sent + float(value), failed)
+    """Messages that were tried and that failed, since Alertmanager began. Raises RectbotError."""
+    sent, failed = (
+        math.fsum(sample.value for sample in samples(metrics, name) if sample.labels.get("integration") != _OURS)
+        for name in ("alertmanager_notifications_total", "alertmanager_notifications_failed_total")
+    )
     return sent, failed
 
 

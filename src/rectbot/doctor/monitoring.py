@@ -12,20 +12,17 @@ from rectbot.alerts.webhook import shown, webhook_url
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Verdict, fail, ok, warn
 from rectbot.errors import ConfigError
-from rectbot.push.trial import JOB as TRIAL_JOB
+from rectbot.push.ages import MISSING_SECONDS, STALE_SECONDS, push_times
+from rectbot.samples import samples
 from rectbot.stack.components import alert_webhook
-
-STALE_SECONDS, MISSING_SECONDS = 180, 600  # as the alerts XserverPushStale and XserverPushMissing
-_LEADS = re.compile(r'^rectbot_failover_leader\{site="([^"]*)"\} 1\.0$', re.MULTILINE)
-_PUSHED = re.compile(r'^push_time_seconds\{[^}]*job="([^"]*)"[^}]*\} (\S+)$', re.MULTILINE)
 
 
 def somebody_leads(subject: Subject) -> Verdict:
     """One site holds the lease."""
     text = subject.get(f"{subject.hub_url}/metrics").data.decode()
-    if "rectbot_redis_up 1.0" not in text:
+    if not any(sample.value for sample in samples(text, "rectbot_redis_up")):
         return fail("the hub cannot read the lease's store", "'rectbot logs hub' says why")
-    leaders = _LEADS.findall(text)
+    leaders = [sample.labels["site"] for sample in samples(text, "rectbot_failover_leader") if sample.value]
     if not leaders:
         return fail("no site leads: no bot is online", "'rectbot failover status' says why")
     preferred = subject.settings.failover_priority[0]
@@ -37,7 +34,7 @@ def somebody_leads(subject: Subject) -> Verdict:
 def pushes_arrive(subject: Subject) -> Verdict:
     """The last push of each job is young."""
     text = subject.get(subject.url("pushgateway") + "/metrics").data.decode()
-    ages = {job: time.time() - float(then) for job, then in _PUSHED.findall(text) if job != TRIAL_JOB}
+    ages = {job: time.time() - then for job, then in push_times(text).items()}
     mend = "run scripts/prometheus-push.sh on that host: it says what is wrong"
     expected = [job for jobs in subject.settings.jobs.values() for job in jobs]
     if missing := [job for job in expected if job not in ages]:

@@ -16,11 +16,11 @@ from rectbot.failover.process import containment
 from rectbot.failover.wiring import failover_config
 from rectbot.logs.client.target import target_of as log_target_of
 from rectbot.logs.ship.spool import look
+from rectbot.push.ages import MISSING_SECONDS, STALE_SECONDS
 from rectbot.push.last import seconds_ago
 from rectbot.push.target import target_of
 from rectbot.settings import spool_folder, wants_failover
 
-STALE_SECONDS, MISSING_SECONDS = 180, 600  # as the alerts XserverPushStale and XserverPushMissing
 _DISCORD = "https://discord.com/api/v10"
 _TAIL_BYTES = 1_000_000
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 import aiohttp
 
-from rectbot.push.trial import JOB as TRIAL_JOB
+from rectbot.errors import RectbotError
+from rectbot.push import ages
 from rectbot.push.trial import trial_of
 from rectbot.settings import Settings
 from rectbot.stack.components import LOOPBACK, Component, site_settings
@@ -18,7 +18,6 @@ from rectbot.stack.layout import Layout
 from rectbot.stack.link import split_address
 
 TIMEOUT_SECONDS = 2.0
-PUSH_STALE_SECONDS = 180  # the threshold of the alert XserverPushStale
 _READY_PATHS = {
     "grafana": "/api/health",
     "pushgateway": "/-/ready",
@@ -29,7 +28,6 @@ _READY_PATHS = {
     "loki": "/ready",
     "discord": "/healthz",
 }
-_PUSH_TIME = re.compile(r'^push_time_seconds\{.*?job="([^"]*)".*?\} (\S+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -66,8 +64,8 @@ def _site_program_works(kind: str, site: str, facts: Facts, settings: Settings, 
         if facts.push_age_s is None:
             return None
         jobs = set(settings.jobs.get(site, ())) if settings.pushgateway_url is None else facts.push_age_s.keys()
-        ages = [facts.push_age_s.get(job) for job in jobs]
-        return any(age is not None and age <= PUSH_STALE_SECONDS for age in ages)
+        found = [facts.push_age_s.get(job) for job in jobs]
+        return any(age is not None and age <= ages.STALE_SECONDS for age in found)
     if not facts.redis:
         return None
     limit = site_settings(settings, layout, site).lock_ttl_ms / 1000
@@ -100,9 +98,9 @@ async def push_times(http: aiohttp.ClientSession, pushgateway: str) -> dict[str,
             text = await answer.text()
             if answer.status != HTTPStatus.OK:
                 return None
-    except (aiohttp.ClientError, TimeoutError, OSError):
+        return ages.push_times(text)
+    except (aiohttp.ClientError, TimeoutError, OSError, RectbotError):
         return None
-    return {job: float(value) for job, value in _PUSH_TIME.findall(text) if job != TRIAL_JOB}
 
 
 async def _redis_answers(address: str) -> bool:
