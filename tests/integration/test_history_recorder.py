@@ -22,6 +22,7 @@ from history_homes import Home
 from history_stories import BEGIN, told
 from hubs import Hub, hub
 from rectbot.failover.config import FailoverConfig
+from rectbot.failover.events import iso
 from rectbot.failover.messages import Command
 from rectbot.failover.store import open_store
 from rectbot.history import bring, record
@@ -29,6 +30,7 @@ from rectbot.history.database import opened, writing
 from rectbot.history.lines import moment
 from rectbot.history.retell import retold
 from rectbot.history.spool import MOST_BYTES, Spool, SpoolFull, acknowledgement
+from rectbot.history.story import Span
 from rectbot.settings import load_settings
 from servers import RedisServer
 from servers_monitoring import local_discord
@@ -93,6 +95,42 @@ def test_a_journal_that_was_trimmed_loses_only_what_is_gone(home: Home, redis: R
     assert kept[-50:] == [f"late {n}" for n in range(150, 200)]
     assert len(set(kept)) == len(kept)
     assert _whys(home)[:10] == [f"early {n}" for n in range(10)]
+
+
+def test_of_what_was_trimmed_before_it_was_recorded_nothing_is_said(home: Home, redis: RedisServer) -> None:
+    settings = load_settings(rectbot_home=home.folder)
+
+    def lacks() -> list[Span]:
+        with opened(settings) as engine, engine.connect() as connection:
+            return record.lacks(connection)
+
+    _orders(redis, 10, "early")
+    home.run("hub", "record")
+    time.sleep(1)
+    _orders(redis, 30, "late")
+    home.run("hub", "record")
+    assert lacks() == [], "all of them were there"
+    before = moment(home.export()[-1]["time"], "time")
+    _orders(redis, 200, "lost")
+    assert redis.command("XTRIM rectbot:events MAXLEN 5").startswith(b":")
+    home.run("hub", "record")
+    after = next(each for each in (moment(event["time"], "time") for event in home.export()) if each > before)
+    assert lacks() == [Span(before, after)]
+    home.run("hub", "record")
+    assert lacks() == [Span(before, after)], "told once"
+    assert retold(settings).lacks == [Span(before, after)]
+    found = home.report("--since", iso(before), "--until", iso(after))
+    assert (found["availability"], found["outages"]) == (None, [])
+    assert found["unknown_s"] == (after - before) / 1000
+    assert home.report("--since", iso(before - 10), "--until", iso(after))["availability"] == 0, "what is known counts"
+    assert "that nobody recorded" in home.run("report", "--since", iso(before - 10), "--until", iso(after))
+    line = json.dumps({"time": iso(after - 1), "kind": "hold", "site": "", "owner": "ann", "epoch": 0, "why": "known"})
+    home.run("history", "import", given=line)
+    assert lacks() == [], "another history knows what happened then"
+    assert redis.command("FLUSHALL") == b"+OK\r\n"
+    _orders(redis, 80, "new")
+    home.run("hub", "record")
+    assert lacks() == [], "a new store's journal has forgotten nothing"
 
 
 def test_killed_at_any_moment_it_loses_and_doubles_nothing(home: Home, redis: RedisServer) -> None:

@@ -45,7 +45,7 @@ def test_a_day_is_that_of_the_visitor_with_23_hours_or_25() -> None:
 
 
 def _known(events: list[Told], until: int, alerts: tuple[Fired, ...] = ()) -> Known:
-    return known(Recorded(alerts=alerts), events, until, whole=True, looked=until)
+    return known(Recorded(alerts=alerts), events, until, looked=until)
 
 
 @given(stories)
@@ -90,18 +90,16 @@ def test_an_outage_is_listed_in_each_day_that_it_goes_on() -> None:
 
 
 def test_an_outage_that_nobody_has_ended_is_listed_until_now() -> None:
-    found = known(Recorded(), LONG[:2], BEGIN + 200 * TICK, whole=True, looked=0, gone=BEGIN + 50 * TICK)
+    found = known(Recorded(), LONG[:2], BEGIN + 200 * TICK, looked=0, gone=BEGIN + 50 * TICK)
     (entry,) = entries(WORDS, found, span(100, 110))
     assert "xserver stopped answering; nobody has taken over since then." in entry.text
     assert numbers(found, span(100, 110)).availability == 0
 
 
 def test_what_the_record_lacks_is_listed_and_no_day_of_it_is_reassuring() -> None:
-    record = Recorded(
-        events=LONG[:2], leases=known(Recorded(), LONG[:2], None, whole=True, looked=0).leases, who=[""], first=BEGIN
-    )
+    record = Recorded(events=LONG[:2], leases=known(Recorded(), LONG[:2], None, looked=0).leases, who=[""], first=BEGIN)
     later = [told(24 * 20, "acquired", "oci", "o", 9), told(24 * 20, "ready", "oci", "o", 9)]
-    found = known(record, later, BEGIN + 24 * 30 * TICK, whole=False, looked=0)
+    found = known(record, later, BEGIN + 24 * 30 * TICK, looked=0)
     days = [Span(BEGIN + day * 24 * TICK, BEGIN + (day + 1) * 24 * TICK) for day in range(30)]
     shares = [day.share for day in days_of(found, days)]
     assert shares[1:20] == [None] * 19

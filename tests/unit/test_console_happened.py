@@ -37,7 +37,7 @@ FAILOVER = _events(
 
 def _happened(events: list[Told], gone: int | None = None) -> Happened:
     """As the store's journal tells it, of which all is there."""
-    return happened(known(Recorded(), events, NOW, whole=True, looked=NOW, gone=gone), NOW)
+    return happened(known(Recorded(), events, NOW, looked=NOW, gone=gone), NOW)
 
 
 def _sentences(events: list[Told], language: str = "en") -> list[str]:

@@ -40,7 +40,7 @@ def test_from_a_record_and_a_journal_follows_what_follows_from_all_events(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "LATEST", latest)
         told_before = Recorded.of_json(recorded(events[:split], latest).as_json())
-        found = known(told_before, events[split - back :], END, whole=False, looked=END)
+        found = known(told_before, events[split - back :], END, looked=END)
     leases = leaderships(events)
     # What ends a leadership before the last ones, long after it, is known when the database is read again.
     assert [lease[:5] for lease in found.leases] == [lease[:5] for lease in leases]
@@ -60,7 +60,7 @@ def test_an_order_is_its_operators_also_where_only_the_record_tells_it() -> None
     ]
     for number in range(3, 3 + 2 * module.LATEST):
         events.append(told(number, "acquired", "oci", f"o{number}", number))
-    found = known(recorded(events, module.LATEST), events[-60:], END, whole=False, looked=END)
+    found = known(recorded(events, module.LATEST), events[-60:], END, looked=END)
     assert found.switch(1).who == "ann"
     assert len(found.leases) == len(found.who) == 2 + 2 * module.LATEST
 
@@ -69,42 +69,50 @@ RECORD = [told(0, "acquired", "xserver", "x", 1), told(1, "ready", "xserver", "x
 LATER = [told(50, "acquired", "oci", "o", 9), told(51, "ready", "oci", "o", 9)]
 
 
-def _spans(
-    journal: list[Told], until: int | None, *, whole: bool, record: list[Told] = RECORD
-) -> list[tuple[int, int]]:
-    found = known(recorded(record, 64), journal, until, whole=whole, looked=END)
+def _spans(journal: list[Told], until: int | None, *, record: list[Told] = RECORD) -> list[tuple[int, int]]:
+    found = known(recorded(record, 64), journal, until, looked=END)
     return [((span.start - BEGIN) // TICK, (span.end - BEGIN) // TICK) for span in found.spans]
 
 
 def test_what_nobody_recorded_is_unknown() -> None:
     now = BEGIN + 60 * TICK
-    assert _spans([*RECORD, *LATER], now, whole=False) == [(0, 60)]
-    assert _spans(LATER, now, whole=False) == [(0, 1), (50, 60)], "the journal has forgotten what came between"
-    assert _spans(LATER, now, whole=True) == [(0, 60)], "it has forgotten nothing: the store is a new one"
-    assert _spans(LATER, None, whole=False) == [(0, 1), (50, 51)], "the store does not say how things stand now"
-    assert _spans([], None, whole=True) == [(0, 1)], "nor whether anything came after the record"
-    assert _spans([], now, whole=True) == [(0, 60)]
-    assert _spans(LATER, now, whole=False, record=[]) == [(50, 60)]
-    assert _spans([], now, whole=True, record=[]) == []
+    assert _spans([*RECORD, *LATER], now) == [(0, 60)]
+    assert _spans(LATER, now) == [(0, 1), (50, 60)], "the journal has forgotten what came between"
+    for kind, why in (("suspended", "no memory"), ("initialised", "nothing was lost")):
+        born = told(49, kind, "oci", "o", 0, why)
+        assert _spans([born, *LATER], now) == [(0, 60)], "it has forgotten nothing: the store is a new one"
+    restarted = told(49, "suspended", "oci", "o", 0, "the server was restarted")
+    assert _spans([restarted, *LATER], now) == [(0, 1), (49, 60)]
+    assert _spans(LATER, None) == [(0, 1), (50, 51)], "the store does not say how things stand now"
+    assert _spans([], None) == [(0, 1)], "nor whether anything came after the record"
+    assert _spans([], now) == [(0, 60)]
+    assert _spans(LATER, now, record=[]) == [(50, 60)]
+    assert _spans([], now, record=[]) == []
+
+
+def test_what_the_record_lacks_stays_unknown_when_the_recorder_has_caught_up() -> None:
+    lack = Span(RECORD[-1].time, LATER[0].time)
+    found = known(replace(recorded([*RECORD, *LATER], 64), lacks=[lack]), LATER, END, looked=END)
+    assert found.spans == [Span(BEGIN, lack.start), Span(lack.end, END)]
 
 
 def test_what_should_have_been_recorded_and_was_not_is_told() -> None:
     def late(looked: int) -> int | None:
-        return known(recorded(RECORD, 64), [*RECORD, *LATER], END, whole=False, looked=looked).late
+        return known(recorded(RECORD, 64), [*RECORD, *LATER], END, looked=looked).late
 
     assert late(LATER[0].time + 1_000) is None, "it may be on its way"
     assert late(END) == LATER[0].time
 
 
 def test_a_leader_that_is_gone_is_not_up() -> None:
-    found = known(recorded(RECORD, 64), RECORD, END, whole=True, looked=END, gone=BEGIN + 5 * TICK)
+    found = known(recorded(RECORD, 64), RECORD, END, looked=END, gone=BEGIN + 5 * TICK)
     assert (found.leases[-1].ended, found.leases[-1].end_kind) == (BEGIN + 5 * TICK, "expired")
 
 
 def test_what_is_read_is_what_was_written() -> None:
-    given = replace(recorded(RECORD, 64), alerts=[Fired("A", "warning", "x", 1, None)])
+    given = replace(recorded(RECORD, 64), alerts=[Fired("A", "warning", "x", 1, None)], lacks=[Span(1, 2)])
     assert Recorded.of_json(given.as_json()) == given
-    for broken in ("", "{}", "[]", '[[["x"]],[],[],null,[],[]]'):
+    for broken in ("", "{}", "[]", '[[["x"]],[],[],null,[],[],[]]'):
         with pytest.raises((ValueError, TypeError)):
             Recorded.of_json(broken)
     assert Known().since is None

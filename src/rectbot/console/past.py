@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from rectbot.console.alerts import Alert
 from rectbot.console.happened import Happened, happened
-from rectbot.console.live import EVENTS_SHOWN, Now
+from rectbot.console.live import Now
 from rectbot.errors import RectbotError
 from rectbot.failover.events import iso
 from rectbot.history import places
@@ -99,7 +99,6 @@ class Past:
             read.recorded,
             [told(event) for event in sorted(now.events, key=lambda event: event.time)],
             None if moment is None else round(moment * 1000),
-            whole=len(now.events) < EVENTS_SHOWN,
             looked=round(read.at * 1000),
             gone=self._gone,
         )

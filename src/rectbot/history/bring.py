@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -23,7 +23,7 @@ from rectbot.history.database import opened, writing
 from rectbot.history.period import month_before, month_span
 from rectbot.history.report import report
 from rectbot.history.spool import Spool
-from rectbot.history.story import Told, told
+from rectbot.history.story import Told, is_whole, told
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -42,15 +42,15 @@ def bring_in(settings: Settings) -> None:
     with opened(settings) as engine:
         with engine.connect() as connection:
             mark, pruned = record.note(connection, _MARK), int(record.note(connection, _PRUNED) or 0)
-        events: list[Told] = []
+        journal = Journal([], whole=True)
         try:
-            events = asyncio.run(_journal(settings, mark))
+            journal = asyncio.run(_journal(settings, mark))
         except RectbotError as error:
             failed.append(error)
         with Spool(places.alerts(settings)).taken() as notices:
-            if events or notices:
+            if journal.events or notices:
                 with writing(engine) as connection:
-                    _enter(connection, settings, events, pruned)
+                    _enter(connection, settings, journal, pruned)
                     record.add_alerts(connection, notices)
         if settings.report_monthly:
             try:
@@ -61,18 +61,28 @@ def bring_in(settings: Settings) -> None:
         raise failed[0]
 
 
-def _enter(connection: Connection, settings: Settings, events: Sequence[Told], pruned: int) -> None:
+def _enter(connection: Connection, settings: Settings, journal: Journal, pruned: int) -> None:
     record.set_sites(connection, settings.failover_priority)
-    if not events:
+    if not (events := journal.events):
         return
     began = time.monotonic()
+    if not journal.whole and not record.knows(connection, events):
+        record.lack_until(connection, events[0].time)
+        log.warning("the store's journal has forgotten events that were not recorded: the time of them is unknown")
     added = record.add_events(connection, [event for event in events if event.time >= pruned])
     record.remember(connection, _MARK, record.digest(events[-1]))
     if added:
         log.info("%d new events are in the history, in %.1f s", added, time.monotonic() - began)
 
 
-async def _journal(settings: Settings, mark: str) -> list[Told]:
+class Journal(NamedTuple):
+    """The newest events of a store, oldest first; `whole`: it has forgotten none that came before them."""
+
+    events: Sequence[Told]
+    whole: bool
+
+
+async def _journal(settings: Settings, mark: str) -> Journal:
     store = open_observer(settings)
     try:
         return await read_since(store, mark)
@@ -80,8 +90,8 @@ async def _journal(settings: Settings, mark: str) -> list[Told]:
         await store.close()
 
 
-async def read_since(store: LeaseStore, mark: str) -> list[Told]:
-    """The journal's events, oldest first, back to the one with this digest, and some before it.
+async def read_since(store: LeaseStore, mark: str) -> Journal:
+    """The journal's events back to the one with this digest, and some before it.
 
     All there are, if it is not among them: the store was replaced, emptied or trimmed, or this is the first time.
     """
@@ -91,7 +101,7 @@ async def read_since(store: LeaseStore, mark: str) -> list[Told]:
         events = [told(event) for event in found]
         seen = next((place for place in reversed(range(len(events))) if record.digest(events[place]) == mark), -1)
         if seen >= _OVERLAP or len(found) < count or count >= MOST:
-            return events
+            return Journal(events, whole=is_whole(events))
         count = min(4 * count, MOST)
 
 

@@ -48,7 +48,9 @@ def import_(settings: Settings, path: str) -> tuple[int, int]:
     with _source(path) as lines:
         events = list(read_lines(lines, "standard input" if path == "-" else path))
     with opened(settings) as engine, writing(engine) as connection:
-        return len(events), record.add_events(connection, events)
+        added = record.add_events(connection, events)
+        record.fill(connection, events)
+        return len(events), added
 
 
 @contextmanager

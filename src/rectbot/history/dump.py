@@ -12,7 +12,7 @@ from rectbot.errors import RectbotError
 from rectbot.history import record, schema
 from rectbot.history.story import Told
 
-_NOTES = ("pruned_ms", "posted")  # the recorder's mark belongs to the store that it has read
+_NOTES = ("pruned_ms", "posted", record.LACKS)  # the recorder's mark belongs to the store that it has read
 
 
 def dump(connection: Connection) -> Iterator[str]:

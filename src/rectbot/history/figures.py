@@ -43,6 +43,12 @@ class Report:
         return sum(each.span.end - each.span.start for each in self.outages)
 
     @property
+    def unknown(self) -> int:
+        """So much of the span, since the first event, was not recorded."""
+        start = self.span.end if self.first is None else min(self.span.end, max(self.span.start, self.first))
+        return self.span.end - start - self.counted
+
+    @property
     def availability(self) -> float | None:
         return 1 - self.down / self.counted if self.counted else None
 
@@ -58,6 +64,7 @@ class Report:
             "first_event": None if self.first is None else iso(self.first),
             "availability": self.availability,
             "down_s": self.down / 1000,
+            "unknown_s": self.unknown / 1000,
             "longest_gap_s": self.longest_gap / 1000,
             "mean_time_to_recover_s": self.down / len(self.outages) / 1000 if self.outages else None,
             "switches": {"planned": self.planned, "unplanned": self.unplanned},
@@ -113,6 +120,11 @@ def figures(
         ],
         alerts=alerts,
     )
+
+
+def without(span: Span, lacks: Sequence[Span]) -> list[Span]:
+    """What of `span` is left without these, which are in order."""
+    return gaps(lacks, span)
 
 
 def within(span: Span, whole: Span) -> Span:

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from rectbot.history.story import Leadership, Span, Switch, Told, continued, switch_of, switches
+from rectbot.history.figures import without
+from rectbot.history.story import Leadership, Span, Switch, Told, continued, is_whole, switch_of, switches
 
 LATEST = 64  # leaderships whose events are told too, so that the store's journal can be put to them
 _LATE_MS = 60_000  # what was not recorded within this time comes late
@@ -40,16 +41,18 @@ class Recorded:
     first: int | None = None  # the first event
     logins: Sequence[int] = ()  # each `ready`, in order
     alerts: Sequence[Fired] = ()
+    lacks: Sequence[Span] = ()  # times of which events are known not to be recorded
 
     def as_json(self) -> str:
         """For `of_json`, in another process."""
-        return json.dumps([self.leases, self.who, self.events, self.first, self.logins, self.alerts])
+        return json.dumps([self.leases, self.who, self.events, self.first, self.logins, self.alerts, self.lacks])
 
     @classmethod
     def of_json(cls, text: str) -> Recorded:
         """Raises ValueError, TypeError for what is none."""
-        leases, who, events, first, logins, alerts = json.loads(text)
-        return cls(_each(Leadership, leases), who, _each(Told, events), first, logins, _each(Fired, alerts))
+        leases, who, events, first, logins, alerts, lacks = json.loads(text)
+        told = _each(Leadership, leases), who, _each(Told, events), first, logins
+        return cls(*told, _each(Fired, alerts), _each(Span, lacks))
 
 
 def _each(kind: Any, rows: Sequence[Sequence[Any]]) -> list[Any]:
@@ -88,12 +91,12 @@ class Known:
 
 
 def known(
-    recorded: Recorded, journal: Sequence[Told], until: int | None, *, whole: bool, looked: int, gone: int | None = None
+    recorded: Recorded, journal: Sequence[Told], until: int | None, *, looked: int, gone: int | None = None
 ) -> Known:
     """What is known at the time `until`, which is when the store was last asked (None: never).
 
-    `journal` has its newest events in the order of their times, all of them if `whole`; `looked` is when the database
-    was read. `gone` is since when nobody leads: of a leader that nobody has followed yet no event tells that.
+    `journal` has its newest events in the order of their times; `looked` is when the database was read. `gone` is since
+    when nobody leads: of a leader that nobody has followed yet no event tells that.
     """
     have = set(recorded.events)
     events = sorted(dict.fromkeys([*recorded.events, *journal]), key=lambda event: event.time)
@@ -106,14 +109,14 @@ def known(
     return Known(
         leases=leases,
         who=[*(recorded.who[: boundary + 1] if boundary else [""]), *(move.who for move in moves)],
-        spans=_spans(recorded, journal, until, whole=whole, joined=any(event in have for event in journal)),
+        spans=_spans(recorded, journal, until, joined=any(event in have for event in journal)),
         logins=sorted([*recorded.logins, *new]),
         alerts=recorded.alerts,
         late=min((e.time for e in journal if e not in have and e.time < looked - _LATE_MS), default=None),
     )
 
 
-def _spans(recorded: Recorded, journal: Sequence[Told], until: int | None, *, whole: bool, joined: bool) -> list[Span]:
+def _spans(recorded: Recorded, journal: Sequence[Told], until: int | None, *, joined: bool) -> list[Span]:
     """One, unless the journal has forgotten what was not recorded."""
     times = [event.time for event in (*recorded.events, *journal)]
     if recorded.first is not None:
@@ -124,6 +127,7 @@ def _spans(recorded: Recorded, journal: Sequence[Told], until: int | None, *, wh
     end = max(first, until if until is not None else max(times))
     last = max((event.time for event in recorded.events), default=recorded.first)
     begins = journal[0].time if journal else end
-    if last is None or joined or whole or not journal or begins <= last:
-        return [Span(first, end)]
-    return [Span(first, last), Span(begins, max(begins, end))]
+    lacks = list(recorded.lacks)
+    if last is not None and journal and begins > last and not joined and not is_whole(journal):
+        lacks.append(Span(last, begins))
+    return without(Span(first, end), lacks)

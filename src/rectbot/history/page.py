@@ -79,6 +79,8 @@ def _numbers(report: Report) -> Iterator[str]:
     rows = [("down", f"{length(report.down)} in {len(report.outages)} outages")]
     if report.outages:
         rows.append(("mean time to recover", length(report.down / len(report.outages))))
+    if report.unknown:
+        rows.append(("not recorded", f"{length(report.unknown)}, which count neither way"))
     rows.append(("switches", f"{report.planned} planned, {report.unplanned} not"))
     rows.append(("logins", str(report.logins)))
     for site, ms in sorted(report.leads.items()):

@@ -12,9 +12,10 @@ from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
 from rectbot.history import schema
 from rectbot.history.lines import moment, storable, storable_event
-from rectbot.history.story import Told, leaderships, switches
+from rectbot.history.story import Span, Told, leaderships, switches
 
 _BATCH = 1_000
+LACKS = "lacks"
 
 
 def digest(event: Told) -> str:
@@ -187,6 +188,41 @@ def set_sites(connection: Connection, priority: Sequence[str]) -> None:
     wanted = {name: place for place, name in enumerate(priority)}
     if known != wanted:
         _replace(connection, table, [{"name": name, "place": place} for name, place in wanted.items()])
+
+
+def knows(connection: Connection, events: Sequence[Told]) -> bool:
+    """Whether one of these is recorded; or nothing is at all, so that nothing lies between."""
+    digests = [digest(event) for event in map(storable_event, events)]
+    for start in range(0, len(digests), _BATCH):
+        some = schema.event.c.digest.in_(digests[start : start + _BATCH])
+        if connection.execute(select(schema.event.c.id).where(some).limit(1)).first() is not None:
+            return True
+    return _count(connection) == 0
+
+
+def lack_until(connection: Connection, end: int) -> None:
+    """Remembers that between the last event that was recorded and this time others were, which nobody knows."""
+    start = connection.execute(select(func.max(schema.event.c.time_ms))).scalar()
+    if start is not None and start < end:
+        _remember_lacks(connection, [*lacks(connection), Span(start, end)])
+
+
+def lacks(connection: Connection) -> list[Span]:
+    """The times of which it is known that events were not recorded, in order."""
+    return sorted(Span(*pair) for pair in json.loads(note(connection, LACKS) or "[]"))
+
+
+def fill(connection: Connection, events: Iterable[Told]) -> None:
+    """Another history knows what happened in a time that this one lacks."""
+    times = {event.time for event in events}
+    known = lacks(connection)
+    left = [span for span in known if not any(span.start < time < span.end for time in times)]
+    if left != known:
+        _remember_lacks(connection, left)
+
+
+def _remember_lacks(connection: Connection, spans: Sequence[Span]) -> None:
+    remember(connection, LACKS, json.dumps(spans))
 
 
 def note(connection: Connection, name: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy import Connection, func, select
 
-from rectbot.history import schema
-from rectbot.history.figures import Report, figures
+from rectbot.history import record, schema
+from rectbot.history.figures import Report, figures, without
 from rectbot.history.story import Leadership, Span
 
 
@@ -19,7 +19,7 @@ def report(connection: Connection, span: Span) -> Report:
     count = func.count()
     return figures(
         span,
-        [] if first is None else [Span(first, max(first, span.end))],
+        [] if first is None else without(Span(first, max(first, span.end)), record.lacks(connection)),
         leases(connection, span.end),
         planned=[row.planned for row in connection.execute(select(switch.planned).where(*within))],
         logins=connection.execute(select(count).select_from(schema.event).where(*ready)).scalar_one(),

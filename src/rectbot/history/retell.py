@@ -36,5 +36,6 @@ def _read(connection: Connection) -> Recorded:
         logins=list(
             connection.execute(select(event.time_ms).where(event.kind == "ready").order_by(event.time_ms)).scalars()
         ),
+        lacks=record.lacks(connection),
         alerts=[Fired(*row) for row in connection.execute(select(*fields, _by).order_by(alert.fired_ms, alert.id))],
     )

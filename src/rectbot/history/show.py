@@ -69,6 +69,8 @@ def as_text(report: Report) -> Iterator[str]:
         return
     recover = f", {length(report.down / len(report.outages))} each on average" if report.outages else ""
     yield f"down      {length(report.down)} in {len(report.outages)} outages{recover}"
+    if report.unknown:
+        yield f"unknown   {length(report.unknown)} that nobody recorded, and that count neither way"
     yield f"logins    {report.logins}"
     for site, ms in sorted(report.leads.items()):
         yield f"{one_line(site):<10}led for {length(ms)} ({percent(ms / report.counted)} of the time)"

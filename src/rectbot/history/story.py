@@ -93,6 +93,14 @@ def told(event: Event) -> Told:
     )
 
 
+def is_whole(journal: Sequence[Told]) -> bool:
+    """Whether a store's journal, oldest first, begins with the store itself: it has forgotten nothing."""
+    if not journal:
+        return True
+    first = journal[0]
+    return first.kind == "initialised" or (first.kind == "suspended" and _LOST_ALL.match(first.why) is not None)
+
+
 def _ms(text: str) -> int | None:
     try:
         return round(datetime.fromisoformat(text).timestamp() * 1000)
