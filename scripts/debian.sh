@@ -61,6 +61,7 @@ want_servers() {
 
 want_tests() {
     want chromium chromium  # the console's tests
+    want crontab cron  # what starts a site's bot where there is no systemd
     want etcd etcd-server  # the lease store's
     want etcdctl etcd-client
     # The history's. Debian keeps its servers out of PATH; a cluster of its own is neither wanted nor started.
