@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from rectbot.errors import ConfigError
 from rectbot.history import record
-from rectbot.history.database import opened, writing
+from rectbot.history.database import opened, reading_much, writing
 from rectbot.history.figures import Report
 from rectbot.history.lines import line_of, read_lines
 from rectbot.history.page import as_html
@@ -76,7 +76,7 @@ def prune(settings: Settings, keep_s: float) -> tuple[int, int]:
 
 def make_report(settings: Settings, span: Span) -> Report:
     """The figures of a period."""
-    with opened(settings) as engine, engine.connect() as connection:
+    with reading_much(), opened(settings) as engine, engine.connect() as connection:
         return report(connection, span)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, func, select
 
 from rectbot.history import record, schema
-from rectbot.history.database import opened
+from rectbot.history.database import opened, reading_much
 from rectbot.history.known import LATEST, Fired, Recorded
 from rectbot.history.report import leases
 
@@ -19,7 +19,7 @@ _by = func.coalesce(schema.alert.c.acknowledged_by, "")
 
 def retold(settings: Settings) -> Recorded:
     """All that was recorded, of one moment. Raises ConfigError, HistoryUnavailable."""
-    with opened(settings) as engine, engine.connect() as connection, connection.begin():
+    with reading_much(), opened(settings) as engine, engine.connect() as connection, connection.begin():
         return _read(connection)
 
 
