@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import yaml
 
 from rectbot.console.acts import Act, consequence
 from rectbot.console.log_query import LEVELS
@@ -31,7 +32,7 @@ def _places(text: str) -> set[str | None]:
 
 def test_both_languages_say_the_same_with_the_same_places() -> None:
     for key, texts in CATALOGUE.items():
-        wanted = ("ja",) if key.startswith(("event.", "kind.", "text.")) else LANGUAGES
+        wanted = ("ja",) if key.startswith(("event.", "kind.", "summary.", "text.")) else LANGUAGES
         assert tuple(sorted(texts)) == tuple(sorted(wanted)), key
         assert len({frozenset(_places(text)) for text in texts.values()}) == 1, key
 
@@ -41,6 +42,26 @@ def test_every_kind_of_event_is_explained_in_both() -> None:
         assert Words("en").meaning(kind) == meaning
         assert Words("ja").meaning(kind) != meaning
         assert Words("ja").optional(f"kind.{kind}"), "its name"
+
+
+def test_every_alert_has_its_summary_in_japanese_with_whose_it_is() -> None:
+    rules = [
+        rule
+        for path in (ROOT / "docker/monitoring/prometheus/alerts").glob("*.yml")
+        for group in yaml.safe_load(path.read_text(encoding="utf-8"))["groups"]
+        for rule in group["rules"]
+        if "alert" in rule
+    ]
+    assert {f"summary.{rule['alert']}" for rule in rules} == {key for key in CATALOGUE if key.startswith("summary.")}
+    for rule in rules:
+        english = rule["annotations"]["summary"]
+        labels = {"alertname": rule["alert"], "site": "the-site"}
+        shown = Words("ja").summary(labels, english)
+        assert re.search(r"[\u3040-\u30ff]", shown), "it is Japanese"
+        assert ("the-site" in shown) == ("$labels" in english), rule["alert"]
+        assert Words("en").summary(labels, english) == english
+    assert Words("ja").summary({"alertname": "MyOwn"}, "Mine") == "Mine"
+    assert Words("ja").summary({"alertname": "TargetDown", "job": "loki"}, "x").startswith("loki")
 
 
 def test_every_key_in_the_code_is_in_the_catalogue() -> None:

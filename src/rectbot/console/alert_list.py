@@ -59,7 +59,7 @@ class AlertList:
         with ui.element("div").classes(f"alert {alert.severity if not alert.silences else 'silenced'}"):
             with ui.element("div"):
                 ui.label(alert.name).classes("name")
-                ui.label(alert.summary or alert.description)
+                ui.label(words.summary(dict(alert.labels), alert.summary or alert.description))
                 if alert.summary and alert.description:
                     ui.label(alert.description).classes("more")
                 Sentence(" · ".join(self._facts(alert, blind=blind))).classes("hint")

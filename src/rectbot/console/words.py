@@ -40,6 +40,12 @@ class Words:
         """What a kind of event means; its English text is the failover's own."""
         return self.optional(f"event.{kind}") or MEANINGS.get(kind, kind)
 
+    def summary(self, labels: Mapping[str, str], english: str) -> str:
+        """What an alert says in one line; the rules, which are in English, know whose it is by its labels."""
+        found = self.optional(f"summary.{labels.get('alertname')}")
+        where = next((labels[name] for name in ("site", "integration", "job") if labels.get(name)), "Xserver")
+        return found.format(where=where) if found else english
+
 
 def choose(cookies: Mapping[str, str], accept_language: str) -> Words:
     """The visitor's choice, else what the browser prefers, else English."""
