@@ -14,9 +14,10 @@ import yaml
 from rectbot.console.acts import Act, consequence
 from rectbot.console.log_query import LEVELS
 from rectbot.console.translate import replaced, translated
+from rectbot.console.widgets import event_lines
 from rectbot.console.words import LANGUAGES, Words, choose
 from rectbot.dashboards.model import load
-from rectbot.failover.events import MEANINGS, Hold, Leader, Site, SiteState, Snapshot
+from rectbot.failover.events import MEANINGS, Event, Hold, Leader, Site, SiteState, Snapshot
 
 ROOT = Path(__file__).resolve().parents[2]
 CONSOLE = ROOT / "src/rectbot/console"
@@ -32,7 +33,7 @@ def _places(text: str) -> set[str | None]:
 
 def test_both_languages_say_the_same_with_the_same_places() -> None:
     for key, texts in CATALOGUE.items():
-        wanted = ("ja",) if key.startswith(("event.", "kind.", "summary.", "text.")) else LANGUAGES
+        wanted = ("ja",) if key.startswith(("event.", "kind.", "reason.", "summary.", "text.")) else LANGUAGES
         assert tuple(sorted(texts)) == tuple(sorted(wanted)), key
         assert len({frozenset(_places(text)) for text in texts.values()}) == 1, key
 
@@ -42,6 +43,34 @@ def test_every_kind_of_event_is_explained_in_both() -> None:
         assert Words("en").meaning(kind) == meaning
         assert Words("ja").meaning(kind) != meaning
         assert Words("ja").optional(f"kind.{kind}"), "its name"
+
+
+def test_reasons_are_said_in_japanese_and_what_a_person_wrote_stays() -> None:
+    ja, en = Words("ja"), Words("en")
+    for english, japanese in (
+        ("not renewed since 2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z から更新がありません"),
+        ("stopped; not renewed since T", "停止しました; T から更新がありません"),
+        ("hands over to oci: switch by admin: a {test}", "oci に引き渡します: admin: a {test} による切替"),
+        ("the workload ended: the client closed itself", "ボットが終了しました: クライアントが自ら終了しました"),
+        ("2 losses: leaves the lead to others for 60 s", "2 回失ったため、60 秒間は他に譲ります"),
+    ):
+        assert ja.reason(english) == japanese
+        assert en.reason(english) == english
+    for own in ("because {I} say so", "", "; ", "{", "stopped by me", "no lock here"):
+        assert ja.reason(own) == own
+    event = Event("1", 0.0, "drain", "oci", "me", 1, "stopped")
+    assert [line["text"] for line in event_lines([event, event._replace(kind="released")], ja)] == [
+        "oci: 停止しました",
+        "oci: stopped",
+    ], "an operator's own words are his"
+
+
+def test_every_reason_in_the_catalogue_is_one_that_the_code_gives() -> None:
+    code = " ".join(path.read_text(encoding="utf-8") for path in (ROOT / "src/rectbot").glob("[bf]*/**/*.py"))
+    for key in CATALOGUE:
+        if key.startswith("reason."):
+            fixed = [part.strip() for part in re.split(r"\{[a-z]+\}", key.removeprefix("reason."))]
+            assert all(part.strip(": ") in code for part in fixed), key
 
 
 def test_every_alert_has_its_summary_in_japanese_with_whose_it_is() -> None:
@@ -73,6 +102,7 @@ def test_every_key_in_the_code_is_in_the_catalogue() -> None:
 def test_every_key_in_the_catalogue_is_in_the_code() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in CONSOLE.rglob("*.py"))
     made = tuple(re.findall(r'\(f"([a-z]+\.[a-z.]*)\{', code))  # the beginnings of keys that are put together
+    made = (*made, "reason.")  # which another test looks for
     unused = [
         key for key in CATALOGUE if not re.search(rf'["\']{re.escape(key)}["\']', code) and not key.startswith(made)
     ]

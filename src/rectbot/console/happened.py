@@ -109,7 +109,7 @@ def _clauses(words: Words, move: Move) -> Iterator[str]:
     if switch.who:
         cause = words("happened.ordered", who=switch.who, **names)
     elif switch.why and switch.kind in ("workload-failed", "renew-failed"):
-        cause = f"{cause} ({switch.why})"
+        cause = f"{cause} ({words.reason(switch.why)})"
     yield cause
     same = switch.from_site == switch.to_site
     if switch.gap is None:

@@ -22,6 +22,7 @@ _TONES = {
     **dict.fromkeys(("warning", "warn"), "warning"),
     **dict.fromkeys(("debug", "trace"), "debug"),
 }
+_ORDERS = ("switch", "hold", "unhold", "drain", "undrain")  # whose reason is an operator's own
 _EVENT_TONES = {
     **dict.fromkeys(("renew-failed", "workload-failed", "expired", "suspended"), "error"),
     **dict.fromkeys(
@@ -152,7 +153,8 @@ def event_lines(events: Iterable[Event], words: Words) -> list[Line]:
     """Newest first, each with its reason; opened, it says what its kind means, and who wrote it."""
     lines = []
     for event in reversed(list(events)):
-        text = ": ".join(filter(None, (event.site, event.why))) or "-"
+        why = event.why if event.kind in _ORDERS else words.reason(event.why)
+        text = ": ".join(filter(None, (event.site, why))) or "-"
         kind = words.optional(f"kind.{event.kind}") or event.kind
         line = _line(event.time * 1000, kind, text, _EVENT_TONES.get(event.kind, ""))
         line["key"] = event.id

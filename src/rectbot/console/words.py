@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,6 +12,7 @@ from rectbot.failover.events import MEANINGS
 
 LANGUAGES = ("en", "ja")
 COOKIE = "rectbot_language"
+_PLACE = re.compile(r"\\\{([a-z]+)\\\}")  # in an escaped text
 
 
 @cache
@@ -45,6 +47,24 @@ class Words:
         found = self.optional(f"summary.{labels.get('alertname')}")
         where = next((labels[name] for name in ("site", "integration", "job") if labels.get(name)), "Xserver")
         return found.format(where=where) if found else english
+
+    def reason(self, english: str) -> str:
+        """Why something happened, as the failover writes it down; what is not its own stays as it is."""
+        return "; ".join(self._reason(part) for part in english.split("; "))
+
+    def _reason(self, english: str) -> str:
+        for pattern, key in _reasons():
+            if (found := pattern.fullmatch(english)) is not None and (template := self.optional(key)) is not None:
+                values = found.groupdict()
+                return template.format(**{**values, "rest": self._reason(values.get("rest", ""))})
+        return english
+
+
+@cache
+def _reasons() -> list[tuple[re.Pattern[str], str]]:
+    """What the failover's reasons look like; the catalogue has them in English, with places."""
+    keys = [key for key in _catalogue() if key.startswith("reason.")]
+    return [(re.compile(_PLACE.sub(r"(?P<\1>.+?)", re.escape(key.removeprefix("reason.")))), key) for key in keys]
 
 
 def choose(cookies: Mapping[str, str], accept_language: str) -> Words:

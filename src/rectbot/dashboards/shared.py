@@ -89,26 +89,26 @@ def sites() -> table.Panel:
     """A line for each site."""
     return table_panel(
         "Sites",
-        "Preferred: 0 is the most preferred. Heartbeat: its age; empty when the site is silent. Leaves the lead: for"
-        " so long, after repeated losses of it.",
+        "Choice: 1 is the most preferred. Heartbeat: its age; empty when the site is silent. Gives way for: so long it"
+        " leaves the lead to others, after repeated losses of it; empty when it does not.",
         Query(_STATE),
-        Query('max by (site) (rectbot_failover_site_priority{site=~"$site"})'),
+        Query('1 + max by (site) (rectbot_failover_site_priority{site=~"$site"})'),
         Query('max by (site) (rectbot_failover_heartbeat_age_seconds{site=~"$site"})'),
         Query('max by (site) (rectbot_failover_site_drained{site=~"$site"})'),
-        Query('max by (site) (rectbot_failover_site_damped_seconds{site=~"$site"})'),
+        Query('max by (site) (rectbot_failover_site_damped_seconds{site=~"$site"}) > 0'),
         columns={
             "site": "Site",
             "Value #A": "State",
-            "Value #B": "Preferred",
+            "Value #B": "Choice",
             "Value #C": "Heartbeat",
             "Value #D": "Drained",
-            "Value #E": "Leaves the lead",
+            "Value #E": "Gives way for",
         },
         overrides={
             "Site": column_link("Logs of this site", "/d/rectbot-logs?var-site=${__data.fields.Site}"),
             "State": column_states(SITE_STATES),
             "Heartbeat": column_unit("s", 1),
             "Drained": column_states({0: ("no", "text"), 1: ("yes", "orange")}),
-            "Leaves the lead": column_unit("s"),
+            "Gives way for": column_unit("s"),
         },
     )
