@@ -15,7 +15,7 @@ from rectbot.logs.client.tail import follow
 from rectbot.logs.client.target import Target
 
 GATHER_SECONDS = 0.4  # lines that come within this reach the pages together
-BURST = 500  # lines at once; of more the newest are shown, and the others counted
+BURST = 100  # lines at once, which is 250 a second; of more the newest are shown, and the others counted
 RETRY_SECONDS = 3.0
 Lines = Callable[[list[Entry], int], None]  # and how many were left out before them
 Trouble = Callable[[str], None]

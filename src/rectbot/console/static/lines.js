@@ -1,11 +1,14 @@
 // Lines with a time each, the newest first: a log, or the event timeline. Text stays text; the server keeps no copy.
 const AROUND_MS = 5 * 60 * 1000;
+// In a live tail so many are drawn; more only where somebody has asked for older ones.
+const PAGE = 500;
+const fixed = (lines) => lines.map(Object.freeze); // lines do not change, and Vue need not watch each
 
 export default {
   template: `
     <div class="lines" role="log" :aria-label="label" tabindex="0" @keydown="walk">
       <p v-if="!shown.length" class="hint">{{ empty }}</p>
-      <details v-for="line in shown" :key="line.key" class="line" :class="[line.tone, { marked: line.key === mark }]"
+      <details v-for="line in shown" :key="line.key" v-memo="[open[line.key], line.key === mark, words]" class="line" :class="[line.tone, { marked: line.key === mark }]"
                @toggle="toggled(line, $event)">
         <summary tabindex="-1">
           <time :title="full(line.time)">{{ clock(line.time) }}</time>
@@ -35,11 +38,11 @@ export default {
     words: { type: Object, default: null },
   },
   data() {
-    return { later: [], earlier: [], open: {}, number: this.search };
+    return { later: [], earlier: [], open: {}, number: this.search, most: PAGE };
   },
   computed: {
     shown() {
-      return [...this.later, ...(this.lines ?? []), ...this.earlier].slice(0, this.max);
+      return [...this.later, ...(this.lines ?? []), ...this.earlier].slice(0, Math.min(this.most, this.max));
     },
   },
   watch: {
@@ -57,16 +60,18 @@ export default {
       this.later = [];
       this.earlier = [];
       this.open = {};
+      this.most = PAGE;
     },
     add(lines, number) {
       this.begin(number);
       const known = new Set(this.later.slice(0, 600).map((line) => line.key));
-      this.later = [...lines.filter((line) => !known.has(line.key)), ...this.later].slice(0, this.max);
+      this.later = [...fixed(lines.filter((line) => !known.has(line.key))), ...this.later].slice(0, this.max);
     },
     append(lines, number) {
       this.begin(number);
-      const known = new Set(this.shown.map((line) => line.key));
-      this.earlier = [...this.earlier, ...lines.filter((line) => !known.has(line.key))];
+      const known = new Set([...this.later, ...this.earlier].map((line) => line.key));
+      this.earlier = [...this.earlier, ...fixed(lines.filter((line) => !known.has(line.key)))];
+      this.most = Math.max(PAGE, this.later.length + this.earlier.length);
       if (this.mark) this.$nextTick(() => this.$el.querySelector(".marked")?.scrollIntoView({ block: "center" }));
     },
     toggled(line, event) {
