@@ -224,7 +224,7 @@ def _looking_on(chromium: Browser, stack: Stack, hub: psutil.Process, seconds: f
     yield "an idle page, browser", browsers * 100, 1, "% of a core"
     yield "an idle page, server", server * 100, 1, "% of a core"
     found: Tailed = tail(chromium, stack, seconds)
-    yield "100,000 lines a minute, main thread", found.busy * 100, 40, "%"
+    yield "100,000 lines a minute, browser", found.busy * 100, 40, "% of a core"
     yield "100,000 lines a minute, lag (95 %)", found.lag, 1, "s"
     print(f"of {found.sent} lines the page says that it left out {found.left_out}")
 
