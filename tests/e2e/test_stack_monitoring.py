@@ -121,7 +121,7 @@ def test_no_secret_is_in_a_log_or_a_process_list(stack: Stack) -> None:
         for line in (stack.home / ".env").read_text().splitlines()
         if "PASSWORD=" in line and not line.endswith("=")
     ]
-    assert len(secrets) == 3
+    assert len(secrets) >= 3, "the passwords that init has made"
     listed = subprocess.run(["ps", "axww", "-o", "args"], capture_output=True, text=True, check=True).stdout
     logged = "".join(path.read_text(errors="replace") for path in (stack.var / "log").iterdir())
     assert "GET" in logged or len(logged) > 1000
