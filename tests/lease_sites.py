@@ -69,13 +69,20 @@ class Site:
         assert isinstance(reply, Granted), reply
         return reply.epoch
 
+    async def stand_by(self, for_ms: int) -> None:
+        """Sends heartbeats, as who does not for a TTL cannot rely on what it has watched before."""
+        until = boottime_ms() + for_ms
+        while boottime_ms() < until:
+            await self.campaign()
+            await asyncio.sleep(min(TTL_MS // 3, max(0, until - boottime_ms())) / 1000)
+
     async def campaign_until_granted(self) -> int:
         while True:
             match await self.campaign():
                 case Granted(epoch):
                     return epoch
                 case Refused(wait_ms=wait_ms):
-                    await asyncio.sleep((wait_ms if wait_ms is not None else 20) / 1000)
+                    await asyncio.sleep(min(wait_ms if wait_ms is not None else 20, TTL_MS // 3) / 1000)  # a heartbeat
 
 
 Sites = Callable[..., Site]

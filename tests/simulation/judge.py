@@ -229,6 +229,8 @@ class Judge:
             self.logins -= 1  # nothing ever ran under that lease
         elif request.ending in ("renew-failed", "workload-failed"):
             self._on_loss(site)
+        if t - self.held_from > 0.9 * self.world.base.lock_ttl_ms:
+            self.unsure_at = t  # it was away for long, and cannot know whether another one leads elsewhere
         self.holder = None
         heir = next((other for other in self.world.sites if other.name == request.to), None)
         self.heir = (heir, t) if heir is not None and heir.name == self.switch_to else None
@@ -284,7 +286,7 @@ class Judge:
         if self.heir is not None and self.heir[0].known_as != site.known_as:  # a twin is the site, if it leads
             heir, since = self.heir
             late = self.world.t >= since + self.world.base.reserve_ms * 0.9
-            if not late and self._is_able(heir, since) and self.last_edge < since:
+            if not late and self._is_able(heir, since) and self.last_edge < since and not self.storms:
                 self.violated("switch", f"{site} is granted the lock that was handed to {heir}")
         self.heir = None
         if site.known_as == self.switch_to:
@@ -299,28 +301,50 @@ class Judge:
         if self.storms or self.last_edge >= min(self.first_lost[site.name], t - self._silence()):
             return  # in a storm nobody can tell the store that it stands ready
         for other in self.world.sites:
-            if other is not site and self.losses[other.name] < 2 and self._is_able(other, t):
+            if other is site or self.losses[other.name] >= 2 or self._watches_anew(other):
+                continue
+            if self._is_able(other, t):
                 self.violated("I4", f"{site} is granted the lock again, after repeated losses, before {other}")
 
     def _check_priority(self, site: Site) -> None:
         """I2: nobody passes a more preferred site that stands ready."""
+        if self.storms:
+            return  # it may not have heard for how long it has to watch
         for other in self.world.sites[: site.place]:
-            if other.name not in self.ready or self.losses[other.name] >= 2:
+            if other.name not in self.ready or self.losses[other.name] >= 2 or self._watches_anew(other):
                 continue
-            watched_since = max(self.booted[other.name], self.site_edge[other.name], self.unsure_at, self.last_edge)
-            fresh = self.world.t - watched_since < 1.1 * self.world.base.lock_ttl_ms + self._silence()
-            if fresh and (self.holder is not None or self.unsure_at >= 0):
-                continue  # it has to watch the last lease for a whole TTL
+            if other.wire.lag:
+                continue  # it hears late of the last lease, and so watches it for longer
             last = self.ready[other.name][1]
             fresh_for = self.world.base.lock_ttl_ms * 0.98 - self._round_trips() / 2
-            if self.world.t - last < fresh_for and self.last_edge < last:
+            heard_late = self.site_edge.get(site.name, -1e9) >= last  # of when the other one's wait is over
+            if self.world.t - last < fresh_for and self.last_edge < last and not heard_late:
                 self.violated("I2", f"{site} acquires while {other} stands ready")
+
+    def _watches_anew(self, site: Site) -> bool:
+        """Whether it has had too little time to watch the last lease for a whole TTL."""
+        since = max(self.booted[site.name], self.site_edge[site.name], self.unsure_at, self.last_edge)
+        fresh = self.world.t - since < 1.1 * self.world.base.lock_ttl_ms + self._silence()
+        return fresh and (self.holder is not None or self.unsure_at >= 0)
+
+    def _waits_for_others(self, site: Site, since: float) -> bool:
+        """Whether it may have heard nothing for a TTL, or of a loss of memory, and of some other site nothing since.
+
+        That one may lead elsewhere, for all that it can know, for a TTL.
+        """
+        ttl = self.world.base.lock_ttl_ms
+        edge = max(self.booted[site.name], self.site_edge.get(site.name, -1e9), self.unsure_at, self.last_edge)
+        if edge < since - ttl - self._silence():
+            return False
+        return any(not self._is_able(other, since) for other in self.world.sites if other is not site)
 
     # --- promises
 
     def _expect_hand_back(self, site: Site, holder: Site) -> None:
         config = self.world.base
         due = config.failback_ms * 1.01 + config.stop_timeout_ms * 1.01 + SLACK + self._round_trips()
+        if self.booted[site.name] < self.world.t - 0.9 * config.lock_ttl_ms:  # it was away: sees the leader renew first
+            due += config.renew_interval_ms * 1.01 + self._round_trips()
         self.world.after(due, self._check_hand_back, (site, holder, holder.run_number, self.world.t))
 
     def _check_hand_back(self, promise: tuple[Site, Site, int, float]) -> None:
@@ -334,6 +358,8 @@ class Judge:
             or holder.wire.lag  # it hears late of who is due
             or self.site_edge.get(holder.name, -1e9) > since - self.world.base.lock_ttl_ms
         ):
+            return
+        if self._waits_for_others(site, since) and any(other not in (site, holder) for other in self.world.sites):
             return
         if holder.live and holder.run_number == run and self._is_able(site, self.world.t - 1):
             self.violated("I2", f"{holder} still leads though {site} has been ready since {since:.1f}")
@@ -370,6 +396,8 @@ class Judge:
             site not in able and site.name in self.last_beat and max(self.last_beat[site.name], newest) > stale
             for site in self.world.sites
         )
+        if all(self._waits_for_others(site, since) for site in able):
+            return
         if not obstructed and not any(self.losses.values()):
             self.violated("I3", f"nobody has begun since the release at {since:.1f}")
 

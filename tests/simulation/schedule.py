@@ -216,8 +216,11 @@ class Faults:
         """Somebody restores a backup, or empties it, while it runs."""
         server = self.world.server
         if server.up:
+            record = self.rng.choice([None, *server.copies])
             self.world.judge.disturbed()
-            self._remembers(server, self.rng.choice([None, *server.copies]))
+            if record is not None:
+                self.world.misleads(record)
+            self._remembers(server, record)
             self.world.say("store", "falls back to an older record, or to none")
 
     def store_flips(self, lasts: float) -> None:
@@ -231,7 +234,8 @@ class Faults:
 
     def _flip(self, server: Server) -> None:
         world = self.world
-        world.server, world.flipped_at = server, world.t
+        world.misleads(None)
+        world.server = server
         world.judge.bent = True
         world.judge.on_memory_lost(entirely=True)
         world.announce(anew=True)

@@ -29,14 +29,13 @@ from rectbot.failover.messages import (
     WorkloadStopped,
 )
 from rectbot.failover.protocol import State
-from rectbot.failover.record import Draft, Seen
+from rectbot.failover.record import Draft, Record, Seen
 from rectbot.failover.scribe import Scribe
 
 if TYPE_CHECKING:
     from .world import World
 
 NEVER = float("inf")
-FLIP_REST = 1.2  # TTLs
 WALL = 1_000_000  # the time of day at the beginning
 TICK = Tick()
 
@@ -158,9 +157,8 @@ class Site:
     def boot(self, _: Any = None) -> None:
         if self.up:
             return
-        quiet_at = self.world.flipped_at + FLIP_REST * self.world.base.lock_ttl_ms
-        if self.world.t < quiet_at:  # who begins sooner cannot know what has become of the lead at the other server
-            self.world.at(quiet_at, self.boot)
+        if (blind_for := self.world.blind_for()) > 0:
+            self.world.after(blind_for, self.boot)
             return
         self.life += 1
         self.config = self.lives.config_of(self.name, self.life)
@@ -182,6 +180,13 @@ class Site:
         self.life += 1  # answers to it are lost
         self.end_workload()
         self.world.judge.on_down(self)
+
+    def has_seen(self, older: Record | None) -> bool:
+        """Something, and a later record than that."""
+        known = self.scribe.known
+        if known is None or known.record is None:
+            return False
+        return older is None or known.record.seq > older.seq
 
     def freeze(self, kind: str) -> None:
         self.frozen, self.frozen_at = kind, self.world.t

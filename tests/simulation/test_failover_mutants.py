@@ -76,12 +76,16 @@ MUTANTS = [
     Mutant(
         "grant on a store that has forgotten",
         rules,
-        "max(view.absent_ms, max(record.suspended.ttl, config.lock_ttl_ms) - view.quiet_ms)",
+        "max(view.absent_ms, view.away_ms, max(record.suspended.ttl, config.lock_ttl_ms) - view.quiet_ms)",
         "view.absent_ms",
         "I1 lock I2",
     ),
     Mutant(
-        "a suspension that nobody enters", scribe, "if self._forgot or record is None:", "if record is None:", "I1 lock"
+        "a suspension that nobody enters",
+        scribe,
+        "if self._forgot or record is None:",
+        "if record is None:",
+        "I1 lock I3",
     ),
     Mutant(
         "another incarnation is not noticed",
@@ -92,14 +96,6 @@ MUTANTS = [
         only=("store_promotion", "crash", "copy"),
     ),
     Mutant(
-        "an address that leads back is not noticed",
-        scribe,
-        "or (known is not None and known.server != seen.server):",
-        "or False:",
-        "I1 lock I6",
-        only=("store_flips", "pause", "suspend", "cut"),
-    ),
-    Mutant(
         "an older record is not noticed",
         scribe,
         'return "" if record.seq > before.seq or same else "an older record"',
@@ -108,19 +104,35 @@ MUTANTS = [
         only=("store_restart", "store_loses_all", "store_promotion", "store_falls_back", "store_flips"),
     ),
     Mutant(
-        "what was watched before a loss counts after it",
-        scribe,
-        "self._lock, self._quiet, self._twin, self._beats = Watched(), Watched(), Watched(), {}",
-        "pass",
-        "I1 I6 lock",
-        only=("store_flips", "store_falls_back", "suspend", "cut"),
-    ),
-    Mutant(
         "a leader goes on at a server where others have not shown up",
         rules,
         "extends, said = view.absent_ms <= 0, notice",
         "extends, said = True, notice",
         "I1",
+        only=("store_flips", "suspend", "cut", "pause"),
+    ),
+    Mutant(
+        "who was away for a TTL goes on as if it had not been",
+        scribe,
+        "return now - self._heard_at >= self._least_ttl * 98 // 100",
+        "return False",
+        "I1 I6 lock",
+        only=("store_flips", "fade", "cut"),
+    ),
+    Mutant(
+        "a watch goes on over a failure, though the leader does not know of it",
+        scribe,
+        "            self._lock.since = min(now,",
+        "            self._lock.since = min(self._lock.since,",
+        "I1 lock",
+        only=("store_flips", "cut"),
+    ),
+    Mutant(
+        "a heartbeat that was there before counts as showing up",
+        view,
+        "elif beat.n > n:",
+        "elif beat.n >= n:",
+        "I1 I6 lock",
         only=("store_flips", "suspend", "cut", "pause"),
     ),
     Mutant(
@@ -229,8 +241,8 @@ MUTANTS = [
     Mutant(
         "a change is not looked at",
         scribe,
-        "        if obstacle is None:\n            return 0\n        if obstacle.why",
-        "        if obstacle is None:\n            return None\n        if obstacle.why",
+        "view) <= 0):\n            return 0\n        if obstacle.why",
+        "view) <= 0):\n            return None\n        if obstacle.why",
         "I3 I2",
     ),
     Mutant(

@@ -18,13 +18,14 @@ from rectbot.failover import scribe as real_scribe
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Event
 from rectbot.failover.protocol import Actions, State
-from rectbot.failover.record import Seen
+from rectbot.failover.record import Record, Seen
 
 from .dice import Dice
 from .judge import Judge
 from .server import Server
 from .site import Ask, Lives, Site
 
+MISLED_REST = 1.2  # TTLs
 LIVELOCK = 20_000  # events; a schedule has some hundreds
 NAMES = ("a", "b", "c")
 
@@ -95,7 +96,8 @@ class World:
         rates = (0.995, 1.0, 1.005)
         self.servers = [Server("m"), Server("n")]
         self.server = self.servers[0]  # that the address names
-        self.flipped_at = -1e9  # when it began to name another
+        self.misled_at = -1e9  # when it began to name another, or that fell back while it ran
+        self.witnesses: dict[str, int] = {}  # who knows of what was before, and has not spoken since: in which life
         self.poll = 0.0  # at which interval a register is asked that cannot tell of changes; 0: it tells
         self.judge = Judge(self)
         self.sites = [Site(self, name, rng.choice(rates), rng.below(1_000_000)) for name in names]
@@ -140,6 +142,36 @@ class World:
             return weather.worst * rng.random()
         return weather.latency * (0.5 + rng.random())
 
+    def misleads(self, older: Record | None) -> None:
+        """From now on the store is not what it was, and only who has seen a later record than that can tell.
+
+        What then becomes of a site that begins, or has seen no more than that, is said to be beyond what we promise:
+        so it begins anew, when the lease that it cannot know of is over.
+        """
+        self.misled_at = self.t
+        self.witnesses = {}
+        for site in self.sites:
+            if site.up and site.has_seen(older):
+                self.witnesses[site.name] = site.life
+            elif site.up:
+                site.crash("has seen nothing that would tell it")
+                self.after(0, site.boot)
+        if not self.witnesses:
+            self.judge.top_epoch = 0
+
+    def blind_for(self) -> float:
+        """How long who begins now would know nothing of what the store has forgotten; 0: not at all."""
+        rest = self.misled_at + MISLED_REST * self.base.lock_ttl_ms - self.t
+        if rest > 0:
+            return rest
+        if not self.witnesses:
+            return 0.0
+        if any(site.up and self.witnesses.get(site.name) == site.life for site in self.sites):
+            return 0.1 * self.base.lock_ttl_ms
+        self.witnesses = {}
+        self.judge.top_epoch = 0  # nobody is left who could tell
+        return 0.0
+
     # --- the store's side
 
     def arrive(self, ask: Ask) -> None:
@@ -159,6 +191,8 @@ class World:
             assert ask.draft is not None
             self.say("store", f"{site}: {ask.send.request} -> {ask.draft.reply}")
         if done:
+            if self.witnesses.get(site.name) == ask.life:
+                self.witnesses = {}
             self.judge.on_executed(ask)
             self.announce()
         site.wire.carry("answers", site.receive, (ask, self.server.seen()))

@@ -20,7 +20,7 @@ trips = st.none() | st.fixed_dictionaries(
 )
 beats = st.builds(
     Beat, texts, numbers, numbers, ttls, numbers, st.booleans(), numbers, numbers, texts, numbers,
-    st.none() | st.booleans(), trips,
+    st.none() | st.booleans(), trips, numbers,
 )  # fmt: skip
 events = st.builds(Event, numbers.map(str), st.floats(0, 1e10), texts, texts, texts, numbers, texts)
 operators = st.builds(

@@ -91,6 +91,8 @@ def test_the_record_s_time_never_runs_ahead_of_a_clock_however_late_answers_come
 def test_a_standby_counts_from_when_it_first_saw_a_renewal(register: Register, leader: Scribe) -> None:
     """However often it reads the same one; by its own clock, which began elsewhere."""
     standby = Scribe(FailoverConfig(site="b", priority=("a", "b"), lock_ttl_ms=TTL_MS, owner="b:1").validate())
+    ask(standby, register, Campaign(True, 0), 499_000, 499_000)
+    ask(leader, register, Renew(1), 3_000, 3_000)
     for after in range(0, TTL_MS, 1_000):
         standby.failed()
         refused = ask(standby, register, Campaign(True, 0), 500_000 + after, 500_000 + after)
@@ -99,6 +101,20 @@ def test_a_standby_counts_from_when_it_first_saw_a_renewal(register: Register, l
         assert refused.wait_ms == TTL_MS - after
     standby.failed()
     end = 500_000 + TTL_MS
+    assert isinstance(ask(standby, register, Campaign(True, 0), end, end), Granted)
+
+
+def test_a_standby_that_the_leader_did_not_know_of_watches_anew_after_a_failure(
+    register: Register, leader: Scribe
+) -> None:
+    """But not for ever: with failures at every turn it takes an abandoned lock after twice the time."""
+    standby = Scribe(FailoverConfig(site="b", priority=("a", "b"), lock_ttl_ms=TTL_MS, owner="b:1").validate())
+    for after in range(0, 2 * TTL_MS, 1_000):
+        standby.failed()
+        refused = ask(standby, register, Campaign(True, 0), 500_000 + after, 500_000 + after)
+        assert isinstance(refused, Refused)
+        assert (refused.why, refused.wait_ms) == ("held", TTL_MS if after < TTL_MS else 2 * TTL_MS - after)
+    end = 500_000 + 2 * TTL_MS
     assert isinstance(ask(standby, register, Campaign(True, 0), end, end), Granted)
 
 

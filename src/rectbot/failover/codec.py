@@ -135,6 +135,7 @@ def _beat(words: Mapping[str, Any]) -> Beat:
         logins=_int(words["logins"], "beat.logins"),
         serving=None if words["serving"] is None else _bool(words["serving"], "beat.serving"),
         trips=None if words["trips"] is None else _trips(words["trips"]),
+        unsure_ms=_int(words.get("unsure_ms", 0), "beat.unsure_ms"),  # earlier versions have none
     )
 
 

@@ -53,6 +53,7 @@ class Beat(NamedTuple):
     logins: int = 0  # those that this owner has told of
     serving: bool | None = None  # a leader's workload; None: it does not lead
     trips: dict[str, Any] | None = None  # how long its renewals took: see trips.py
+    unsure_ms: int = 0  # for so long it cannot lead even if the lock is released, as the store may have forgotten
 
 
 class Twin(NamedTuple):

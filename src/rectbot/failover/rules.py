@@ -27,6 +27,11 @@ stores/base.py). No store knows a rule, and no clock but the asker's own counts.
    nobody was granted a later one, and ends the suspension. But others may still watch the server that is gone, and its
    lock there: that renewal moves the deadline on only when every other site that was there has shown up here.
 
+6. Who has heard no answer for a TTL cannot know whether the address led elsewhere meanwhile, where somebody else was
+   granted a lease, and back. So it reads before it writes, and takes no lock, not even its own, until it sees the lock
+   move here (whoever wrote that leads, so nobody else does), or all who were there have shown up, or a TTL has passed.
+   And a watch is begun anew, once, after a failure, where the leader cannot have known of the watcher by 5.
+
 What may run slow or fast without harm is the record's time, `View.t`: damping, holds and the login budget are counted
 in it. Whether a site stands ready, and for how long it has, each site counts by its own clock.
 """
@@ -199,6 +204,8 @@ def _grant(config: FailoverConfig, record: Record, view: View) -> None:
         why = f"not renewed since {iso(last.wall)}"
         record.enter("expired", (last.site, last.owner), why)
         count_loss(config, record, (last.site, last.owner), view)
+    if view.missed:  # as a store begins with the wall's time: the one that is missing may have had a higher one there
+        record.epoch = max(record.epoch, view.wall)
     record.epoch += 1
     _write_lock(config, record, record.epoch, view.wall, view)
     record.suspended, record.reserved, record.reserved_until = None, "", 0
@@ -216,7 +223,7 @@ def obstacle_for(config: FailoverConfig, record: Record, eligible: bool, view: V
         return Obstructed("held", lock.site, wait)
     if not eligible:
         return Obstructed("ineligible")
-    if (wait := _memory_in(config, record, view)) > 0:
+    if (wait := memory_in(config, record, view)) > 0:
         return Obstructed("suspended", "", wait)
     if (wait := next_login_in(config, record, view.t)) > 0:
         return Obstructed("budget", "", wait)
@@ -231,11 +238,11 @@ def _lock_in(config: FailoverConfig, record: Record, view: View) -> int:
     return max(lock.ttl, config.lock_ttl_ms) - view.lock_ms
 
 
-def _memory_in(config: FailoverConfig, record: Record, view: View) -> int:
+def memory_in(config: FailoverConfig, record: Record, view: View) -> int:
     """And under one that the store may have forgotten."""
     if record.suspended is None:
-        return view.absent_ms
-    return max(view.absent_ms, max(record.suspended.ttl, config.lock_ttl_ms) - view.quiet_ms)
+        return max(view.absent_ms, view.away_ms)
+    return max(view.absent_ms, view.away_ms, max(record.suspended.ttl, config.lock_ttl_ms) - view.quiet_ms)
 
 
 def _other_first(config: FailoverConfig, record: Record, view: View) -> Obstructed | None:
@@ -334,19 +341,27 @@ def whom_to_yield_to(config: FailoverConfig, record: Record, view: View) -> Rene
         wait = next_login_in(config, record, t) + config.login_ms
         return Renewed(view.now, extends, "", wait, "", left, said)
     to = operator.switch_to
-    if to and to != config.site and t < operator.switch_until and is_ready(record, to, view.age_ms(to)):
-        return Renewed(view.now, extends, to, None, operator.switch_why, left, said)
     soonest: int | None = None
+    if to and to != config.site and t < operator.switch_until and is_ready(record, to, view.age_ms(to)):
+        soonest = _unsure_for(record, to, view)
+        if soonest == 0:
+            return Renewed(view.now, extends, to, None, operator.switch_why, left, said)
     if operator.pinned != config.site and operator.hold_until <= t:
         order = order_of(config, record)
         for site in order[: order.index(config.site)]:
             if not is_ready(record, site, view.age_ms(site)):
                 continue
-            wait = max(0, config.failback_ms - view.ready_ms(site), damped_for(config, record, site, t))
+            waits = config.failback_ms - view.ready_ms(site), damped_for(config, record, site, t)
+            wait = max(*waits, _unsure_for(record, site, view))
             if wait == 0:
                 return Renewed(view.now, extends, site, None, "", left, said)
             soonest = wait if soonest is None else min(soonest, wait)
     return Renewed(view.now, extends, "", soonest, "", left, said)
+
+
+def _unsure_for(record: Record, site: str, view: View) -> int:
+    """For how long a site would not take the lead, if it were handed that."""
+    return max(0, record.beats[site].unsure_ms - view.age_ms(site))
 
 
 def _release(config: FailoverConfig, record: Record, request: Release, view: View) -> tuple[Record | None, Reply]:
@@ -360,6 +375,8 @@ def _release(config: FailoverConfig, record: Record, request: Release, view: Vie
     count_logins(config, record, request.logins, view)
     if mine and lock:
         record.lock = None
+        if view.absent_ms > 0:  # who is missing may watch this lock elsewhere, and take it
+            record.suspended = Suspension(config.owner, view.n, max(lock.ttl, config.lock_ttl_ms), record.t)
         if request.to:
             heir = record.beats.get(request.to)  # it hears of this late, if its answers are late
             its_time = config.reserve_ms + (2 * heir.lag_ms if heir else 0)
@@ -393,7 +410,8 @@ def _write_beat(config: FailoverConfig, record: Record, request: Request, waits:
     before, t, ttl = record.beats.get(config.site), record.t, config.lock_ttl_ms
     told = max(request.logins.count, told_logins(config, record, request.logins))
     eligible = isinstance(request, Renew) or request.eligible
-    wait = max(0, _lock_in(config, record, view), _memory_in(config, record, view))
+    unsure = max(0, memory_in(config, record, view))
+    wait = max(unsure, _lock_in(config, record, view))
     record.beats[config.site] = Beat(  # by place, which is quicker, for the simulator
         config.owner,
         view.n,
@@ -407,6 +425,7 @@ def _write_beat(config: FailoverConfig, record: Record, request: Request, waits:
         told,
         view.serving,
         view.trips,
+        unsure,
     )
     return bool(view.serving) and not (before and before.owner == config.owner and before.serving)
 

@@ -33,12 +33,13 @@ from rectbot.failover.rules import (
     Forgetful,
     begin,
     judge,
+    memory_in,
     obstacle_for,
     suspend,
     twin_wait_ms,
     whom_to_yield_to,
 )
-from rectbot.failover.view import View, Watched, WatchedBeat
+from rectbot.failover.view import RollCall, View, Watched, WatchedBeat
 
 
 class Scribe:
@@ -51,22 +52,26 @@ class Scribe:
         self.trips: dict[str, Any] | None = None
         self._in_touch = False  # nothing failed since the last answer
         self._asked_at = 0
+        self._heard_at = 0  # when that was sent whose answer was the last to come
         self._wrote_at = 0
         self._waited = False  # the last heartbeat was put off
         self._lag = 0  # how long the last answer took
         self._writes = 0
         self._offset = 0  # the record's time minus ours
         self._ttl = config.lock_ttl_ms  # the longest of any lease that was seen
+        self._least_ttl = config.lock_ttl_ms  # and the shortest of any site
         self._epoch = 0  # the highest that was seen
         self._lock = Watched()
+        self._found_at = 0  # when that lock was first seen
+        self._knows_us = False  # our heartbeat was there when that lock was written
         self._quiet = Watched()
         self._twin = Watched()
         self._beats: dict[str, WatchedBeat] = {}
         self._twin_beats = 0  # how often that was renewed
         self._lineages: set[str] = set()
         self._forgot = ""  # that the store has, and how; nobody has entered it yet
-        self._absent: dict[str, tuple[str, int]] = {}  # who has to show up since, and its last heartbeat
-        self._over_at = 0  # then a lease of theirs is over
+        self._absent = RollCall()  # since the store forgot
+        self._away = RollCall()  # since we were away ourselves, and until the lock is seen to move
         self._short = False  # the last renewal did not move the deadline on
         self._grants: dict[int, int] = {}  # ours whose answer we have not heard: when they were worked out
 
@@ -83,12 +88,30 @@ class Scribe:
 
     def has_read(self, seen: Seen, mark: int, now: int) -> None:
         """The answer to a read, or to a swap; `mark` was ours when it was sent."""
-        self._in_touch, self._lag = True, now - self._asked_at
         known, record = self.known, seen.record
+        was_away, was_in_touch = self._was_away(now), self._in_touch
+        self._in_touch, self._lag, self._heard_at = True, now - self._asked_at, self._asked_at
         both = known is not None and known.server == seen.server and record is not None and known.record is not None
-        if both and mark <= record.seq < known.record.seq:  # type: ignore[union-attr]
-            return  # we have overheard a later one meanwhile
-        self._take(seen, self._how_forgotten(seen), now)
+        if not both or not mark <= record.seq < known.record.seq:  # type: ignore[union-attr]
+            self._take(seen, self._how_forgotten(seen), now)  # else we have overheard a later one meanwhile
+        if known is not None:
+            self._come_back(was_away, was_in_touch, now)
+
+    def _was_away(self, now: int) -> bool:
+        """For so long that somebody may have been granted a lease where nothing is known of ours."""
+        return now - self._heard_at >= self._least_ttl * 98 // 100
+
+    def _come_back(self, was_away: bool, was_in_touch: bool, now: int) -> None:
+        """The address may have led elsewhere meanwhile, and whoever could reach that may have been granted a lease."""
+        record = self.known.record if self.known is not None else None
+        if record is None:
+            return
+        if was_away:
+            self._away.begin(record.beats, self._config.site, now + self._ttl)
+        if not was_in_touch and not self._knows_us and self._lock.owner != self._config.owner:
+            # Its leader may have renewed there, and did not know that it has to wait for us. At most twice as long: a
+            # link that fails now and then must not keep us from a lock that nobody holds.
+            self._lock.since = min(now, self._found_at + self._ttl)
 
     def _how_forgotten(self, seen: Seen) -> str:
         known, record = self.known, seen.record
@@ -125,12 +148,9 @@ class Scribe:
             self._lock, self._quiet, self._twin, self._beats = Watched(), Watched(), Watched(), {}
             entered = record is not None and record.server == seen.server and record.lineage not in self._lineages
             self._forgot = "" if entered else forgotten
-            if before is not None and before.record is not None:
-                own = self._config.site
-                self._absent |= {
-                    site: (beat.owner, beat.n) for site, beat in before.record.beats.items() if site != own
-                }
-                self._over_at = now + self._ttl
+            for there in (before.record if before is not None else None, record):
+                if before is not None and there is not None:  # who begins knows nobody, and waits anyhow
+                    self._absent.begin(there.beats, self._config.site, now + self._ttl)
         elif record is not None and self._forgot and record.lineage not in self._lineages:
             self._forgot = ""
         if record is None:
@@ -144,11 +164,17 @@ class Scribe:
             self._lineages.add(record.lineage)
         self._epoch = max(self._epoch, record.epoch)
         if lock := record.lock:
-            self._lock.look(lock.owner, lock.n, now)
+            if self._lock.look(lock.owner, lock.n, now):
+                self._found_at, own = now, record.beats.get(self._config.site)
+                self._knows_us = own is not None and own.owner == self._config.owner
+                self._away = RollCall()  # whoever wrote that led, so nobody else did
             self._ttl = max(self._ttl, lock.ttl)
         if quiet := record.suspended:
             self._quiet.look(quiet.owner, quiet.n, now)
+        self._absent.look(record.beats)
+        self._away.look(record.beats)
         for site, beat in record.beats.items():
+            self._least_ttl = min(self._least_ttl, beat.ttl)
             if site != self._config.site:
                 if site not in self._beats:
                     self._beats[site] = WatchedBeat()
@@ -157,24 +183,13 @@ class Scribe:
                 same = self._twin.owner == beat.owner
                 self._twin_beats = self._twin_beats + (self._twin.n != beat.n) if same else 0
                 self._twin.look(beat.owner, beat.n, now)
-        if self._absent:
-            self._look_for_absent(record)
-
-    def _look_for_absent(self, record: Record) -> None:
-        for site, (owner, n) in tuple(self._absent.items()):
-            if (beat := record.beats.get(site)) is None:
-                continue
-            if beat.owner != owner:
-                self._absent[site] = (beat.owner, beat.n)
-            elif beat.n > n:
-                del self._absent[site]
 
     # --- what goes
 
     def propose(self, request: Request, now: int, wall: int) -> Draft | Reply | None:
         """What to write for this request; or the reply; or None: read first."""
         known, self._asked_at = self.known, now
-        if known is None or not self._in_touch:
+        if known is None or not self._in_touch or self._was_away(now):
             return None
         record = known.record
         if isinstance(request, Campaign) and record is not None and (granted := self._own_grant(record, now)):
@@ -247,7 +262,7 @@ class Scribe:
         if beat.owner != config.owner and (wait := twin_wait_ms(beat) - view.twin_ms) > 0:
             return wait
         obstacle = obstacle_for(config, record, True, view)
-        if obstacle is None:
+        if obstacle is None or (beat.unsure_ms and memory_in(config, record, view) <= 0):
             return 0
         if obstacle.why != "held" or self._lock.since < self._wrote_at or obstacle.wait_ms is None:
             return obstacle.wait_ms
@@ -276,7 +291,9 @@ class Scribe:
             twin_ms=now - self._twin.since,
             twin_lives=self._twin_beats > 0,
             lag_ms=self._lag,
-            absent_ms=self._over_at - now if self._absent else 0,
+            absent_ms=self._absent.wait_ms(now),
+            away_ms=self._away.wait_ms(now),
+            missed=self._absent.missed or self._away.missed,
             serving=self.serving,
             trips=self.trips,
         )

@@ -19,10 +19,12 @@ class Watched:
         self.n = 0
         self.since = 0
 
-    def look(self, owner: str, n: int, now: int) -> None:
-        """It is there now. Seeing it again changes nothing."""
+    def look(self, owner: str, n: int, now: int) -> bool:
+        """It is there now. Seeing it again changes nothing; returns whether it was another one."""
         if self.n != n or self.owner != owner:
             self.owner, self.n, self.since = owner, n, now
+            return True
+        return False
 
 
 class WatchedBeat:
@@ -45,6 +47,41 @@ class WatchedBeat:
         self.stale_at = now + beat.ttl if beat.eligible and not drained else -1
 
 
+class RollCall:
+    """Who has to show up at the register before we may rely on it: any of them may lead under a lease from elsewhere.
+
+    A heartbeat that we have not found there before proves that its site has been there since.
+    """
+
+    def __init__(self) -> None:
+        self._missing: dict[str, tuple[str, int]] = {}  # and its last heartbeat
+        self._over_at = 0  # then any such lease is over
+
+    def begin(self, beats: dict[str, Beat], own_site: str, over_at: int) -> None:
+        for site, beat in beats.items():
+            owner, n = self._missing.get(site, ("", 0))
+            if site != own_site and (beat.owner != owner or beat.n > n):
+                self._missing[site] = (beat.owner, beat.n)
+        self._over_at = over_at
+
+    def look(self, beats: dict[str, Beat]) -> None:
+        """These are there now."""
+        for site, (owner, n) in tuple(self._missing.items()):
+            if (beat := beats.get(site)) is None:
+                continue
+            if beat.owner != owner:
+                self._missing[site] = (beat.owner, beat.n)
+            elif beat.n > n:
+                del self._missing[site]
+
+    @property
+    def missed(self) -> bool:
+        return bool(self._missing)
+
+    def wait_ms(self, now: int) -> int:
+        return self._over_at - now if self._missing else 0
+
+
 class View:
     """What the asker has seen, and when it asks."""
 
@@ -62,6 +99,8 @@ class View:
         twin_lives: bool = False,
         lag_ms: int = 0,
         absent_ms: int = 0,
+        away_ms: int = 0,
+        missed: bool = False,
         serving: bool | None = None,
         trips: dict[str, Any] | None = None,
     ) -> None:
@@ -75,9 +114,9 @@ class View:
         self.twin_ms = twin_ms  # and its own site's heartbeat that another process wrote
         self.twin_lives = twin_lives  # that heartbeat was renewed meanwhile
         self.lag_ms = lag_ms  # so long its last answer took
-        self.absent_ms = (
-            absent_ms  # one who was there before the store forgot has not shown up: it may lead for so long
-        )
+        self.absent_ms = absent_ms  # who was there before has not shown up since: it may lead elsewhere for so long
+        self.away_ms = away_ms  # the same, since it came back itself, and has not seen the lock move
+        self.missed = missed  # somebody still has not, however long that was
         self.serving = serving
         self.trips = trips
 
