@@ -18,15 +18,15 @@ CONFIG = FailoverConfig(site="a", priority=("a", "b"), lock_ttl_ms=TTL_MS, owner
 class Register:
     """One that answers as it is told to."""
 
-    def __init__(self) -> None:
-        self.version = 0
-        record = initialise(FailoverConfig(site="", owner="o"), None, View(0, 0, 0, 0, {}), "m")
-        self.seen = Seen("0", "m", record)
+    def __init__(self, server: str = "m") -> None:
+        self.version, self.server = 0, server
+        record = initialise(FailoverConfig(site="", owner="o"), None, View(0, 0, 0, 0, {}), server)
+        self.seen = Seen("0", server, record)
 
     def swap(self, draft: Draft) -> Seen:
         if draft.seen.token == self.seen.token:
             self.version += 1
-            self.seen = Seen(str(self.version), "m", draft.record)
+            self.seen = Seen(str(self.version), self.server, draft.record)
         return self.seen
 
 
@@ -142,3 +142,22 @@ def test_a_server_that_knows_less_than_another_one_did_begins_far_above_both(reg
     made = scribe.propose(Campaign(True, 0), 2_000, 0)
     assert isinstance(made, Draft)
     assert made.record.epoch == 7_000 + LOST_EPOCHS
+
+
+def test_an_address_that_leads_back_leads_to_a_lock_of_which_nothing_is_known(register: Register) -> None:
+    """It is free here, and may be so since before the other site was granted it there, where that still leads."""
+    scribe, third = (Scribe(FailoverConfig(site=site, priority=("a", "b", "c"), owner=f"{site}:1",
+                                           lock_ttl_ms=TTL_MS).validate()) for site in "bc")  # fmt: skip
+    ask(scribe, register, Campaign(False, 0), 1_000, 1_000)
+    there, leader = Register("n"), Scribe(CONFIG)
+    ask(leader, there, Campaign(True, 0), 2_000, 2_000)
+    for now in (2_100, 2_200):
+        ask(leader, there, Renew(1), now, now)
+        scribe.has_read(there.seen, 0, now)
+    for now in range(2_300, 2_800, 100):  # so that nothing but the server's name tells that this is not what was there
+        ask(third, register, Campaign(False, 0), now, now)
+    for now in range(3_000, 3_000 + TTL_MS, 3_000):
+        scribe.failed()
+        assert isinstance(ask(scribe, register, Campaign(True, 0), now, now), Refused), now
+    now += 3_000
+    assert isinstance(ask(scribe, register, Campaign(True, 0), now, now), Granted)
