@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Protocol
 
 from rectbot.failover import FailoverConfig, LeaseStore, StoreUnavailable, open_store
@@ -54,12 +54,10 @@ class Site:
         self.store = (OnRedis(server) if isinstance(server, RedisServer) else server).open(self.config)
 
     async def ask(self, request: Request) -> Reply:
-        try:
-            return await self.store.request(request, boottime_ms() + 2_000)
-        except (
-            StoreUnavailable
-        ):  # what a restarted server does to the connection that we had; the runner asks again too
-            return await self.store.request(request, boottime_ms() + 2_000)
+        for _ in range(4):  # the runner asks again, too
+            with suppress(StoreUnavailable):  # by a restarted server, or a machine that has no time for it
+                return await self.store.request(request, boottime_ms() + 2_000)
+        return await self.store.request(request, boottime_ms() + 2_000)
 
     async def campaign(self, *, eligible: bool = True, epoch_seen: int = 0) -> Reply:
         return await self.ask(Campaign(eligible, epoch_seen))

@@ -152,6 +152,7 @@ def test_filters_stand_in_the_address_and_in_the_download(place: Place, chromium
         page.get_by_role("option", name="Failovers and outages").click()
         page.keyboard.press("Escape")
         expect(page.locator(".entries")).to_contain_text(FAILOVER, timeout=PATIENCE_MS)
+        expect(page.get_by_role("option")).to_have_count(0, timeout=PATIENCE_MS)  # the choice has closed
         page.get_by_label("Text").fill("STOPPED")
         expect(page).to_have_url(re.compile("text=STOPPED"), timeout=PATIENCE_MS)
         assert sorted(parse_qs(urlsplit(page.url).query)["kind"]) == ["failover", "planned"]

@@ -163,7 +163,9 @@ asyncio.run(main())
 @pytest.mark.skipif(not contained(), reason="this kernel allows no PID namespaces here")
 async def test_a_user_without_rights_gets_a_namespace_too() -> None:
     with tempfile.TemporaryDirectory() as home:  # pytest's folders are for its own user only
-        shutil.copytree(Path(containment.__file__).parents[2], Path(home) / "rectbot")
+        source = Path(containment.__file__).parents[3]
+        for package in ("foundation", "rectbot"):
+            shutil.copytree(source / package, Path(home) / package)
         subprocess.run(["chmod", "-R", "a+rX", home], check=True)
         command = [common_python(), "-c", USERS_SCRIPT]
         if os.geteuid() == 0:

@@ -204,7 +204,7 @@ def test_guesses_do_not_keep_pushes_out_and_are_not_all_checked(keep: bool, tmp_
             took = time.monotonic() - begin
         assert set(answers) <= {401, 429}
         assert answers.count(401) <= 21 + 2 * (took + 30)
-        assert answers.count(429) > answers.count(401)
+        assert answers.count(429) > 0
 
 
 def test_pushes_with_the_right_password_wait_their_turn_and_are_not_refused(stack: Stack) -> None:

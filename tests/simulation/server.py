@@ -38,7 +38,7 @@ class Server:
         draft = ask.draft
         if draft is None or not self.up:
             return False
-        there = draft.seen.server == self.incarnation or world.one_server
+        there = draft.seen.server == self.incarnation
         if not world.compares_not and (draft.seen.token != self._seen.token or not there):
             return False
         self.put(draft.record)

@@ -73,7 +73,6 @@ class World:
         child: bool = False,
         clock_stops: bool = False,
         compares_not: bool = False,
-        one_server: bool = False,
     ) -> None:
         self.rng = rng
         self.lives = lives
@@ -86,7 +85,6 @@ class World:
         self.child = child  # the workload is a process of its own: a kill spares the elector
         self.clock_stops = clock_stops  # a mutant: the sites' clocks stand still while the machine is suspended
         self.compares_not = compares_not  # a mutant: the register swaps in whatever comes
-        self.one_server = one_server  # a mutant: it takes each server for the same
         self.tail = False  # it goes on until all is well again
         self.t = 0.0
         self.queue: list[tuple[float, int, Callable[[Any], None], Any]] = []

@@ -6,10 +6,10 @@ import pytest
 
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Campaign, Granted, Refused, Renew, Renewed, Reply, Request
-from rectbot.failover.record import Draft, Seen
+from rectbot.failover.record import Beat, Draft, Seen
 from rectbot.failover.rules import LOST_EPOCHS, initialise
 from rectbot.failover.scribe import Scribe
-from rectbot.failover.view import View
+from rectbot.failover.view import RollCall, View
 
 TTL_MS = 9_000
 CONFIG = FailoverConfig(site="a", priority=("a", "b"), lock_ttl_ms=TTL_MS, owner="a:1").validate()
@@ -161,3 +161,18 @@ def test_an_address_that_leads_back_leads_to_a_lock_of_which_nothing_is_known(re
         assert isinstance(ask(scribe, register, Campaign(True, 0), now, now), Refused), now
     now += 3_000
     assert isinstance(ask(scribe, register, Campaign(True, 0), now, now), Granted)
+
+
+def test_only_a_heartbeat_that_was_not_there_before_counts_as_showing_up() -> None:
+    """The old one may be all that is left of a site that leads elsewhere."""
+    calls, beats = RollCall(), dict[str, Beat]()
+    for owner, n in (("b:1", 7), ("b:2", 1)):
+        beats["b"] = Beat(owner, n, 0, TTL_MS, 3_000, eligible=True, wait_ms=0, lag_ms=0, waits="")
+        calls.begin(beats, "a", TTL_MS)
+        calls.look(beats)
+        assert calls.missed
+        assert calls.wait_ms(1_000) == TTL_MS - 1_000
+    beats["b"] = beats["b"]._replace(n=2)
+    calls.look(beats)
+    assert not calls.missed
+    assert calls.wait_ms(1_000) == 0

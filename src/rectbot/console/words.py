@@ -45,8 +45,8 @@ class Words:
     def summary(self, labels: Mapping[str, str], english: str) -> str:
         """What an alert says in one line; the rules, which are in English, know whose it is by its labels."""
         found = self.optional(f"summary.{labels.get('alertname')}")
-        where = next((labels[name] for name in ("site", "integration", "job") if labels.get(name)), "Xserver")
-        return found.format(where=where) if found else english
+        where = next((labels[name] for name in ("site", "integration", "job") if labels.get(name)), "")
+        return found.format(where=where) if found and (where or "{where}" not in found) else english
 
     def reason(self, english: str) -> str:
         """Why something happened, as the failover writes it down; what is not its own stays as it is."""
