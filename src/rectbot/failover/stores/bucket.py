@@ -35,6 +35,7 @@ _KEEP = 10_000  # events in the journal
 _NEWEST = 2**53
 _PARALLEL = 16
 _CLOSE_S = 2.0
+_LET_GO_S = 0.1
 
 
 class BucketRegister:
@@ -94,6 +95,9 @@ class BucketRegister:
         if self._writing is not None:
             await asyncio.wait({self._writing}, timeout=_CLOSE_S)
             self._writing.cancel()
+        # A request that was given up is ended by a thread of obstore's, which needs the interpreter for that: a process
+        # that ends at the same moment is aborted (SIGABRT, after all was said and done).
+        await asyncio.sleep(_LET_GO_S)
 
     async def _get(self, known: Version | None = None) -> Version:
         options = {"if_none_match": json.loads(known.token)[0]} if known and known.token else {}
