@@ -6,9 +6,10 @@ import re
 
 import pytest
 
-from rectbot.console.happened import DAY_MS, Happened, happened, length, percent, told
+from rectbot.console.happened import Happened, happened, length, percent, told
 from rectbot.console.words import Words
 from rectbot.history.known import Recorded, known
+from rectbot.history.period import DAY_MS
 from rectbot.history.story import Told
 
 NOW = 1_800_000_000_000

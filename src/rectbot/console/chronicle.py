@@ -17,7 +17,7 @@ from rectbot.console.happened import Move, length, told
 from rectbot.console.widgets import moment
 from rectbot.console.words import Words
 from rectbot.failover.events import iso
-from rectbot.history.figures import Report, figures, within
+from rectbot.history.figures import Report, figures
 from rectbot.history.known import Fired, Known
 from rectbot.history.show import cell
 from rectbot.history.story import Leadership, Span, overlap
@@ -222,7 +222,7 @@ def numbers(found: Known, span: Span) -> Report:
     names = sorted(alert.name for alert in found.alerts if asked.start <= alert.fired < asked.end)
     return figures(
         asked,
-        [within(part, asked) for part in found.spans],
+        found.spans,
         found.leases[places.start : places.stop],
         planned=[found.switch(each).planned for each in places if each and found.leases[each].began >= asked.start],
         logins=bisect_left(found.logins, asked.end) - bisect_left(found.logins, asked.start),

@@ -5,16 +5,16 @@ The definitions of leaderships, switches and gaps are the history's: see rectbot
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rectbot.console.widgets import moment
 from rectbot.console.words import Words
-from rectbot.history.figures import shares, within
+from rectbot.history.figures import downtime, shares
 from rectbot.history.known import Known
-from rectbot.history.story import Span, Switch, gaps, up
+from rectbot.history.period import DAY_MS
+from rectbot.history.story import Span, Switch
 
-DAY_MS = 86_400_000
 WINDOWS = (1, 7, 30)  # days
 MOST_MOVES = 40
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
@@ -67,10 +67,8 @@ def days_until(now: int, count: int) -> list[Span]:
 def days_of(found: Known, days: Sequence[Span]) -> list[Day]:
     """How much of each of these days, which are in order, the bot was up. Only what is known counts."""
     whole = Span(days[0].start, days[-1].end)
-    counted = [part for part in (within(each, whole) for each in found.spans) if part.end > part.start]
     places = found.within(whole)
-    served = up(found.leases[places.start : places.stop], whole.end)
-    down = [gap for part in counted for gap in gaps(served, part)]
+    counted, down = downtime(whole, found.spans, found.leases[places.start : places.stop])
     return [
         Day(day, 1 - missing / length if length else None, missing, length)
         for day, (length, missing) in zip(days, shares(days, counted, down), strict=True)
@@ -127,6 +125,19 @@ def length(words: Words, ms: int) -> str:
     number = seconds / size
     text = f"{number:.1f}" if unit == "s" or number < 10 else f"{number:.0f}"
     return words(f"length.{unit}", n=text if unit == "s" else text.removesuffix(".0"))
+
+
+def described(words: Words, day: Day) -> str:
+    """What a day was like."""
+    if day.share is None:
+        return words("state.unknown")
+    down = words("happened.down", down=length(words, day.down)) if day.down else words("happened.up")
+    return f"{percent(day.share)}, {down}"
+
+
+def tone(day: Day, tones: Iterable[tuple[float, str]]) -> str:
+    """How a day is marked: `tones` have the least share for each, the best first."""
+    return "unknown" if day.share is None else next(name for least, name in tones if day.share >= least)
 
 
 def percent(share: float | None) -> str:

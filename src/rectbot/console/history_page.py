@@ -18,7 +18,7 @@ from nicegui.element import Element
 from rectbot.console.address import Address, Query, Zone, zone_of
 from rectbot.console.chronicle import KINDS, Entry, Filters, Period, as_csv, entries, midnight, numbers
 from rectbot.console.desk import Desk
-from rectbot.console.happened import Day, days_of, length, percent
+from rectbot.console.happened import Day, days_of, described, length, percent, tone
 from rectbot.console.live import Now
 from rectbot.console.visit import Choice, Visit, button, heading
 from rectbot.console.widgets import Sentence, moment, packed
@@ -247,15 +247,13 @@ def months(words: Words, found: Known, year: int, zone: tzinfo) -> Iterator[dict
 
 def _square(words: Words, found: Known, day: Day, at: date) -> tuple[str, str, str]:
     """Its date, its colour, and what it says."""
+    said = f"{at}: {described(words, day)}"
     if day.share is None:
         coming = found.until is not None and day.span.start >= found.until and day.span.start > time.time() * 1000
-        return f"{at}", "coming" if coming else "unknown", f"{at}: {words('state.unknown')}"
-    tone = next(tone for least, tone in _TONES if day.share >= least)
-    down = words("happened.down", down=length(words, day.down)) if day.down else words("happened.up")
-    said = f"{at}: {percent(day.share)}, {down}"
+        return f"{at}", "coming" if coming else "unknown", said
     if day.counted < day.span.end - day.span.start:
         said += f" ({words('history.part', known=length(words, day.counted))})"
-    return f"{at}", tone, said
+    return f"{at}", tone(day, _TONES), said
 
 
 def told_numbers(words: Words, report: Report) -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from nicegui import ui
 from nicegui.element import Element
 
-from rectbot.console.happened import WINDOWS, Day, Happened, length, percent, told
+from rectbot.console.happened import WINDOWS, Day, Happened, described, percent, told, tone
 from rectbot.console.live import Now
 from rectbot.console.visit import Visit
 from rectbot.console.widgets import Sentence, moment, packed
@@ -74,10 +74,5 @@ class PastCard:
         return " ".join(said)
 
     def _day(self, day: Day) -> dict[str, object]:
-        words = self._words
-        start, end = day.span.start, day.span.end
-        if day.share is None:
-            return {"start": start, "end": end, "tone": "unknown", "words": words("state.unknown")}
-        down = words("happened.down", down=length(words, day.down)) if day.down else words("happened.up")
-        tone = next(tone for least, tone in _TONES if day.share >= least)
-        return {"start": start, "end": end, "tone": tone, "words": f"{percent(day.share)}, {down}"}
+        start, end = day.span
+        return {"start": start, "end": end, "tone": tone(day, _TONES), "words": described(self._words, day)}

@@ -19,10 +19,11 @@ from fastapi.responses import Response
 
 from rectbot.console import own
 from rectbot.console.desk import Desk
-from rectbot.console.happened import DAY_MS, Day, days_of, length, percent
+from rectbot.console.happened import Day, days_of, described, percent, tone
 from rectbot.console.live import Now
 from rectbot.console.words import Words, choose
 from rectbot.history.known import Known
+from rectbot.history.period import DAY_MS
 from rectbot.history.story import Span
 
 DAYS = 90
@@ -116,10 +117,7 @@ _HEADERS = {"Cache-Control": f"public, max-age={FRESH_SECONDS:.0f}", "Vary": "Ac
 
 def as_page(words: Words, found: Status) -> str:
     """A whole page, without a script."""
-    bars = "".join(
-        f'<li class="{_tone(day)}" title="{_said(words, day)}"><span class="unseen">{_said(words, day)}</span></li>'
-        for day in found.days
-    )
+    bars = "".join(_bar(words, day) for day in found.days)
     share = words("status.share", share=percent(found.share)) if found.share is not None else words("status.nothing")
     at = f"{datetime.fromtimestamp(found.at, UTC):%Y-%m-%d %H:%M} UTC"
     return f"""<!doctype html>
@@ -135,16 +133,10 @@ def as_page(words: Words, found: Status) -> str:
 <p class="hint">{words("status.hint")}</p></main></body></html>"""
 
 
-def _said(words: Words, day: Day) -> str:
+def _bar(words: Words, day: Day) -> str:
     date = f"{datetime.fromtimestamp(day.span.start / 1000, UTC):%Y-%m-%d}"
-    if day.share is None:
-        return f"{date}: {words('state.unknown')}"
-    down = words("happened.down", down=length(words, day.down)) if day.down else words("happened.up")
-    return html.escape(f"{date}: {percent(day.share)}, {down}")
-
-
-def _tone(day: Day) -> str:
-    return "unknown" if day.share is None else next(tone for least, tone in _TONES if day.share >= least)
+    said = html.escape(f"{date}: {described(words, day)}")
+    return f'<li class="{tone(day, _TONES)}" title="{said}"><span class="unseen">{said}</span></li>'
 
 
 def as_badge(words: Words, found: Status) -> str:

@@ -101,10 +101,8 @@ def figures(
 
     Without `causes` no outage says why it was.
     """
-    counted = [part for part in (within(each, span) for each in known) if part.end > part.start]
-    served = up(leases, span.end)
-    down = [gap for part in counted for gap in gaps(served, part)]
-    moves = list(planned)
+    counted, down = downtime(span, known, leases)
+    moves, dates = list(planned), days(span)
     return Report(
         span=span,
         first=known[0].start if known else None,
@@ -116,10 +114,17 @@ def figures(
         logins=logins,
         days=[
             Day(date_of(day.start), 1 - missing / length if length else None)
-            for day, (length, missing) in zip(days(span), shares(days(span), counted, down), strict=True)
+            for day, (length, missing) in zip(dates, shares(dates, counted, down), strict=True)
         ],
         alerts=alerts,
     )
+
+
+def downtime(span: Span, known: Iterable[Span], leases: Sequence[Leadership]) -> tuple[list[Span], list[Span]]:
+    """What of `span` counts, since it is `known`; and in which parts of that the bot was away."""
+    counted = [part for part in (within(each, span) for each in known) if part.end > part.start]
+    served = up(leases, span.end)
+    return counted, [gap for part in counted for gap in gaps(served, part)]
 
 
 def without(span: Span, lacks: Sequence[Span]) -> list[Span]:
