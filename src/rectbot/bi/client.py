@@ -7,18 +7,19 @@ one line, with what to do.
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
-import socket
 import ssl
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from urllib3.exceptions import HTTPError, NameResolutionError, NewConnectionError, SSLError
+from urllib3.exceptions import TimeoutError as HTTPTimeoutError
+
 from foundation.terminal import one_line
-from rectbot.dial import dial
 from rectbot.errors import RectbotError
+from rectbot.pool import Pool
 
 TIMEOUT_SECONDS = 60.0  # a database is connected to, and looked at, while we wait
 _LOOK_SECONDS = 5.0
@@ -55,7 +56,6 @@ class Metabase:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        self._parts = urlsplit(self.url)
         self._session = ""
 
     def wait(self, seconds: float) -> Iterator[str]:
@@ -73,9 +73,9 @@ class Metabase:
         """What keeps it from being ready; empty when nothing does. Raises MetabaseError when waiting is of no use."""
         try:
             answer = self._exchange("GET", "/api/health", None, _LOOK_SECONDS)
-        except ssl.SSLError as error:
+        except SSLError as error:
             raise self._failed(error) from None
-        except (OSError, http.client.HTTPException) as error:
+        except HTTPError as error:
             return _reason(error)
         found = _parsed(answer)
         if answer.status == 200:
@@ -126,7 +126,7 @@ class Metabase:
     def leave(self) -> None:
         """Ends the session, if there is one; that it could not be ended hurts nobody."""
         if self._session:
-            with contextlib.suppress(OSError, http.client.HTTPException):
+            with contextlib.suppress(HTTPError):
                 self._exchange("DELETE", "/api/session", None, _LOOK_SECONDS)
             self._session = ""
 
@@ -144,7 +144,7 @@ class Metabase:
         """What the API answers, from its JSON. Raises MetabaseError, which says what to do."""
         try:
             answer = self._exchange(method, path, body, TIMEOUT_SECONDS)
-        except (OSError, http.client.HTTPException) as error:
+        except HTTPError as error:
             raise self._failed(error) from None
         if not 200 <= answer.status < 300:
             raise self._refused(method, path, answer)
@@ -154,30 +154,22 @@ class Metabase:
         return found
 
     def _exchange(self, method: str, path: str, body: dict[str, Any] | None, timeout: float) -> _Answer:
-        host, tls = self._parts.hostname or "", self._parts.scheme == "https"
-        port = self._parts.port or (443 if tls else 80)
-        connection = http.client.HTTPConnection(host, port, timeout=timeout)
-        connection.sock = dial(host, port, timeout)
-        try:
-            if tls:
-                connection.sock = ssl.create_default_context().wrap_socket(connection.sock, server_hostname=host)
-            headers = {"Host": self._parts.netloc, "Accept": "application/json"}
-            if self._session:
-                headers["X-Metabase-Session"] = self._session
-            if body is not None:
-                headers["Content-Type"] = "application/json"
-            data = None if body is None else json.dumps(body).encode()
-            connection.request(method, f"{self._parts.path}{path}", data, headers)
-            with connection.getresponse() as response:
-                found = response.read(_MOST_BYTES + 1)
-                if len(found) > _MOST_BYTES:
-                    raise http.client.HTTPException("the answer has no end")
-                kind, location = response.getheader("Content-Type", ""), response.getheader("Location", "")
-                return _Answer(response.status, kind, location, found)
-        finally:
-            connection.close()
+        """Each on a connection of its own: Metabase may have been restarted since. Raises HTTPError."""
+        headers = {"Accept": "application/json"}
+        if self._session:
+            headers["X-Metabase-Session"] = self._session
+        with Pool(retries=False, timeout=timeout) as pool:
+            response = pool.request(
+                method, f"{self.url}{path}", json=body, headers=headers, redirect=False, preload_content=False
+            )
+            found = response.read(_MOST_BYTES + 1)
+            if len(found) > _MOST_BYTES:
+                raise HTTPError("the answer has no end")
+            return _Answer(
+                response.status, response.headers.get("Content-Type", ""), response.headers.get("Location", ""), found
+            )
 
-    def _failed(self, error: Exception) -> MetabaseError:
+    def _failed(self, error: HTTPError) -> MetabaseError:
         return MetabaseError(f"Metabase at {self.url}: {_reason(error)}")
 
     def _refused(self, method: str, path: str, answer: _Answer) -> MetabaseError:
@@ -222,16 +214,19 @@ def _said(answer: _Answer) -> str:
     return one_line(answer.body[:_SAID].decode(errors="replace").strip()) or "no reason is given"
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return f"its certificate is not trusted ({error.verify_message}): correct METABASE_URL"
-    if isinstance(error, ssl.SSLError):
+def _reason(error: HTTPError) -> str:
+    cause = next(
+        (each for each in (*error.args, error.__cause__, error.__context__) if isinstance(each, OSError)), None
+    )
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({cause.verify_message}): correct METABASE_URL"
+    if isinstance(error, SSLError):
         return "it does not speak TLS there: write http:// in METABASE_URL, or correct the port"
-    if isinstance(error, socket.gaierror):
+    if isinstance(error, NameResolutionError):
         return "its name is not found: is its container up, and METABASE_URL right?"
-    if isinstance(error, ConnectionRefusedError):
+    if isinstance(cause, ConnectionRefusedError):
         return "connection refused: is it running?"
-    if isinstance(error, TimeoutError):
+    if isinstance(error, HTTPTimeoutError) and not isinstance(error, NewConnectionError):
         return "no answer in time"
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    text = cause.strerror or str(cause) if cause is not None else str(error)
     return f"the connection failed ({one_line(text)[:100] or type(error).__name__})"
