@@ -19,6 +19,7 @@ from pathlib import Path
 
 import hosts
 from rectbot.stack.env_file import assign
+from wheels import pip_from
 
 # What an init does. /run is new at each start; crontabs are on the host's own disk.
 _BOOT = """
@@ -86,9 +87,8 @@ class Machine:
 
     def cron(self, when: str = "* * * * *") -> None:
         """Starts what the crontab has for this time, as cron(8) does."""
-        for line in self.ask("crontab -l").stdout.splitlines():
-            if line.startswith(when):
-                self._shell(f"({line.removeprefix(when).strip()}) </dev/null >/dev/null 2>&1 &".replace("\\%", "%"))
+        for command in due(self.ask("crontab -l").stdout, when):
+            self._shell(f"({command}) </dev/null >/dev/null 2>&1 &")
 
     def lose_power(self) -> None:
         self.wire.lose_power()
@@ -100,15 +100,8 @@ class Machine:
         return self._shell(f"cd {self.folder} && {text}")
 
     def _shell(self, text: str) -> subprocess.CompletedProcess[str]:
-        environment = {
-            "HOME": str(self.disk),
-            "PATH": f"{self.disk}/rectbot/bin:{sys.base_prefix}/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-            "LANG": "C.UTF-8",
-            "PIP_NO_INDEX": "1",
-            "PIP_FIND_LINKS": str(self.index),
-            "PIP_CONFIG_FILE": os.devnull,
-            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
-        }
+        path = f"{self.disk}/rectbot/bin:{sys.base_prefix}/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        environment = {"HOME": str(self.disk), "PATH": path, "LANG": "C.UTF-8"} | pip_from(self.index)
         return subprocess.run(
             ["nsenter", "-t", self._pid_1(), *_IN, "sh", "-c", text],
             env=environment,
@@ -146,6 +139,13 @@ class Machine:
             log = (self.disk / "boot.log").read_text()
             assert time.monotonic() < deadline, f"{self.wire.name} {what}: not in a minute: {log}"
             time.sleep(0.2)
+
+
+def due(crontab: str, when: str) -> Iterator[str]:
+    """The commands that cron(8) would start at this time."""
+    for line in crontab.splitlines():
+        if line.startswith(f"{when} "):
+            yield line.removeprefix(when).strip().replace("\\%", "%")
 
 
 @contextmanager

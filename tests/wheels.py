@@ -62,6 +62,26 @@ def pack_packages(folder: Path) -> None:
         (folder / file).write_bytes(content)
 
 
+def index(folder: Path) -> Path:
+    """What stands for PyPI: our wheel, and those of other people."""
+    packages = folder / "index"
+    packages.mkdir()
+    pack_packages(packages)
+    wheel = build(folder / "built")
+    wheel.rename(packages / wheel.name)
+    return packages
+
+
+def pip_from(packages: Path) -> dict[str, str]:
+    """A login's environment in which pip knows these packages, and no others."""
+    return {
+        "PIP_NO_INDEX": "1",
+        "PIP_FIND_LINKS": str(packages),
+        "PIP_CONFIG_FILE": os.devnull,
+        "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+    }
+
+
 @dataclass(frozen=True)
 class Installation:
     """A virtual environment, and a folder to run its command in."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,9 +21,10 @@ from pathlib import Path
 import pytest
 
 import hosts
+from clean_hosts import due
 from e2e.stack import ROOT, until
 from lease_servers import ACCESS_KEY, BUCKET, SECRET_KEY
-from wheels import build, pack_packages
+from wheels import index, pip_from
 
 PAGE = (ROOT / "docs/production.md").read_text().partition("## Step by step, by store\n")[2].partition("\n## ")[0]
 BLOCKS: list[tuple[str, str]] = re.findall(r"```sh\n# (.*?)\n(.*?)```", PAGE, re.DOTALL)
@@ -57,8 +57,7 @@ class Shell:
     def environment(self) -> dict[str, str]:
         """Of a login: no setting of ours, and a network without the package index."""
         path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
-        index = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(self.packages), "PIP_CONFIG_FILE": os.devnull}
-        return {"PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8", "PIP_DISABLE_PIP_VERSION_CHECK": "1"} | index
+        return {"PATH": path, "HOME": str(self.folder), "LANG": "C.UTF-8"} | pip_from(self.packages)
 
     def run(self, text: str, *, check: bool = True) -> subprocess.CompletedProcess[str]:
         """Types it, in a shell that has gone where the lines before had led."""
@@ -93,9 +92,8 @@ class Shell:
 
     def minute_passes(self) -> None:
         """What cron does each minute."""
-        for line in (self.folder / "tab").read_text().splitlines():
-            if line.startswith("* * * * * "):
-                self.keep("sh", "-c", line.removeprefix("* * * * * ").replace("\\%", "%"))
+        for command in due((self.folder / "tab").read_text(), "* * * * *"):
+            self.keep("sh", "-c", command)
 
     def complaints(self) -> list[str]:
         """What doctor says that is no PASS; but for what the kernel of this machine forbids."""
@@ -112,12 +110,7 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that pip may find: the wheel, and what it asks for."""
-    folder = tmp_path_factory.mktemp("wheels")
-    pack_packages(folder)
-    wheel = build(tmp_path_factory.mktemp("built"))
-    shutil.copy(wheel, folder)
-    return folder
+    return index(tmp_path_factory.mktemp("wheels"))
 
 
 @pytest.fixture

@@ -20,10 +20,10 @@ from typing import Any
 import pytest
 
 import hosts
+import wheels
 from clean_hosts import Machine, machines
 from e2e.stack import until
 from lease_servers import Etcd
-from wheels import build, pack_packages
 
 TOKEN = "two-hosts"
 TYPED = 25
@@ -37,12 +37,7 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def index(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What stands for PyPI: our wheel, and those of other people."""
-    folder = tmp_path_factory.mktemp("index")
-    pack_packages(folder)
-    wheel = build(tmp_path_factory.mktemp("wheel"))
-    wheel.rename(folder / wheel.name)
-    return folder
+    return wheels.index(tmp_path_factory.mktemp("wheels"))
 
 
 @dataclass
