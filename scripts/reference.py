@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ import yaml
 from rectbot.cli import main
 from rectbot.push.measure import ALERT_METRIC, METRICS
 from rectbot.settings import Settings
+from rectbot.stack.env_file import as_written
 
 ROOT = Path(__file__).resolve().parents[1]
 _NOTE = "*Made by `make reference` from {}; a test compares it. Change it there.*"
@@ -79,11 +80,7 @@ def _default(name: str) -> str:
     field = Settings.model_fields.get(name.lower())
     if field is None or field.default is None or field.default in ("", Path()):
         return ""
-    value = field.default
-    text = (
-        ",".join(value) if isinstance(value, tuple) else str(value).lower() if isinstance(value, bool) else str(value)
-    )
-    return f"`{text}`"
+    return f"`{as_written(field.default)}`"
 
 
 # --- metrics
@@ -104,9 +101,9 @@ def _metrics() -> Iterator[str]:
     yield "Those of the servers beside rectbot (Prometheus, Redis, nginx, ...) are in their own documentation."
     pushed = [_Metric(name, "gauge", text, "") for name, text in [*METRICS.items(), ALERT_METRIC]]
     yield from _table("Pushed by each site's host (`rectbot push`)", pushed)
-    yield from _table("The hub's, on port 9464", _found(*sorted((ROOT / "src/rectbot/hub").glob("*.py"))))
+    yield from _table("The hub's, on port 9464", _found(sorted((ROOT / "src/rectbot/hub").glob("*.py"))))
     yield from _table(
-        "The log store's, on port 3100", _found(ROOT / "src/logstore/server/exposition.py", "rectbot_logs_")
+        "The log store's, on port 3100", _found([ROOT / "src/logstore/server/exposition.py"], "rectbot_logs_")
     )
 
 
@@ -116,14 +113,12 @@ def _table(title: str, metrics: list[_Metric]) -> Iterator[str]:
         yield f"| `{each.name}` | {each.kind} | {each.labels} | {_cell(each.text)} |"
 
 
-def _found(*files: Path | str) -> list[_Metric]:
-    """The metrics that these modules define; without a prefix they are keys of a dict, as the log store has them."""
-    prefix = str(files[-1]) if isinstance(files[-1], str) else ""
+def _found(files: Iterable[Path], prefix: str = "") -> list[_Metric]:
+    """The metrics that these modules define. With a prefix also those that are a dict's keys, which lack it."""
     found: list[_Metric] = []
     for file in files:
-        if isinstance(file, Path):
-            for node in ast.walk(ast.parse(file.read_text())):
-                found += _called(node) or _named(node) or _listed(node, prefix)
+        for node in ast.walk(ast.parse(file.read_text())):
+            found += _called(node) or _named(node) or _listed(node, prefix)
     return found
 
 

@@ -34,8 +34,11 @@ def sites_of(values: Values) -> list[str]:
 def value_of(settings: Settings, name: str) -> str:
     """A setting that is not None, as an env file holds it."""
     value = getattr(settings, name.lower())
-    if hasattr(value, "get_secret_value"):
-        value = value.get_secret_value()
+    return as_written(value.get_secret_value() if hasattr(value, "get_secret_value") else value)
+
+
+def as_written(value: object) -> str:
+    """The value of a setting as people write it."""
     if isinstance(value, tuple):
         return ",".join(value)
     return str(value).lower() if isinstance(value, bool) else f"{value:g}" if isinstance(value, float) else str(value)
