@@ -17,9 +17,9 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from types import MappingProxyType
 
+from checkout import ROOT, committed
 from rectbot.stack.wheel import pack
 
-ROOT = Path(__file__).resolve().parents[1]
 PLANTED = "planted-secret-that-no-wheel-may-hold"
 # What `rectbot init` makes beside the committed files; the build must leave all of it where it is.
 SECRETS = (
@@ -27,13 +27,6 @@ SECRETS = (
     *("docker/monitoring/secrets/bot.env", "docker/monitoring/pushgateway/allowlist.conf"),
     *("docker/monitoring/cloudflared/config.yml", "var/main/log/bot.log"),
 )
-
-
-def committed(*paths: str) -> list[str]:
-    """The files that git knows."""
-    command = ["git", "ls-files", *paths]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
-    return [name for name in done.stdout.splitlines() if (ROOT / name).is_file()]
 
 
 def build(folder: Path) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from checkout import lay_out
 from compose.engine import DISCORD, FRIEND, HOST, Engine, Network, Project, install_engine, run
 from compose.images import ROOT, build_standins
 from compose.stack import RECTBOT, Stack
@@ -65,10 +65,7 @@ def _discord(network: Network) -> Iterator[None]:
 
 def _checkout(home: Path) -> Path:
     """A copy of the committed and changed files, set up by `rectbot init` for an operator who is not root."""
-    for name in run(["git", "ls-files"], cwd=ROOT).splitlines():
-        if not name.startswith("tests/") and (ROOT / name).is_file():
-            (home / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, home / name)
+    lay_out(home, ".", ":!tests")
     lines = (home / ".env.example").read_text().splitlines()
     kept = [line for line in lines if line.partition("=")[0] not in SETTINGS]
     (home / ".env").write_text("\n".join([*kept, *(f"{name}={value}" for name, value in SETTINGS.items())]) + "\n")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from checkout import lay_out
 from localdiscord.journal import Entry, fetch
 from rectbot.settings import BASE_PORTS
 from servers import free_offset
@@ -57,10 +57,7 @@ class Stack:
     @classmethod
     def prepare(cls, home: Path) -> Stack:
         """A home with what git holds, and nothing else."""
-        home.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / ".env.example", home)
-        ignored = shutil.ignore_patterns("tls.crt", "tls.key", "htpasswd", "allowlist.conf")
-        shutil.copytree(ROOT / "docker", home / "docker", ignore=ignored)
+        lay_out(home)
         return cls(home)
 
     @property

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from checkout import lay_out
 from history_homes import Home
 from history_stories import Chapter, play
 from logs_server import LogServer
@@ -25,7 +26,7 @@ from rectbot.backup.sealed import seal, unseal
 from rectbot.errors import ConfigError, RectbotError
 from rectbot.history.lines import line_of
 from servers import free_port
-from servers_monitoring import HTTP, ROOT, answers, running, until
+from servers_monitoring import HTTP, answers, running, until
 
 PASSPHRASE = "correct horse battery"
 STORY, _ = play(
@@ -38,23 +39,17 @@ PERIOD = ("--since", "2026-02-11", "--until", "2026-02-16")
 def home(tmp_path: Path) -> Home:
     """One that `rectbot init` has made, with a history."""
     home = Home(tmp_path / "home", {"BACKUP_PASSPHRASE": PASSPHRASE})
-    _checkout(home)
+    lay_out(home.folder)
     home.run("init")
     home.run("history", "import", given="".join(f"{line_of(event)}\n" for event in STORY))
     return home
-
-
-def _checkout(home: Home) -> None:
-    shutil.copy(ROOT / ".env.example", home.folder)
-    ignored = shutil.ignore_patterns("tls.crt", "tls.key", "htpasswd", "allowlist.conf", "secrets")
-    shutil.copytree(ROOT / "docker", home.folder / "docker", ignore=ignored)
 
 
 @pytest.fixture
 def empty(tmp_path: Path) -> Home:
     """A fresh checkout on another host."""
     empty = Home(tmp_path / "empty", {"BACKUP_PASSPHRASE": PASSPHRASE})
-    _checkout(empty)
+    lay_out(empty.folder)
     return empty
 
 

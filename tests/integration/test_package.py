@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 
+from checkout import committed
 from discord_helpers import TOKEN
 from localdiscord.journal import fetch
 from rectbot import __version__
 from servers import free_port, redis_server
 from servers_monitoring import PASSWORD as PUSH_PASSWORD
 from servers_monitoring import answers, local_discord, push_proxy, pushed_groups, pushgateway, until
-from wheels import PLANTED, Installation, build, committed, install, pack_packages
+from wheels import PLANTED, Installation, build, install, pack_packages
 
 FILES = "rectbot/files/"
 ON_XSERVER = 30  # packages: what a site with our bot needs, and not 64

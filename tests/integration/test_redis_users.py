@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import re
-import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +14,7 @@ import pytest
 import redis as redis_py
 from dotenv import dotenv_values
 
+from checkout import lay_out
 from rectbot.failover.clock import boottime_ms
 from rectbot.failover.config import FailoverConfig
 from rectbot.failover.messages import Campaign, Command, Granted, Release, Renew
@@ -69,8 +69,7 @@ class Redis:
 
 @contextmanager
 def server(home: Path, env: str | None = None) -> Iterator[Redis]:
-    shutil.copy(ROOT / ".env.example", home)
-    shutil.copytree(ROOT / "docker" / "monitoring" / "redis", home / "docker" / "monitoring" / "redis")
+    lay_out(home, ".env.example", "docker/monitoring/redis")
     layout = Layout(home, home / "var" / "main")
     port = free_port()
     if env is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from dotenv import dotenv_values
 
+from checkout import lay_out
 from rectbot.doctor.files import containers_can_read
 from rectbot.doctor.subject import Engine, Subject
 from rectbot.doctor.verdict import Result
@@ -95,9 +96,7 @@ def test_they_follow_a_rotation_and_keep_what_has_no_other_source(layout: Layout
 def test_a_clone_under_a_strict_umask_is_opened_for_the_containers_and_no_secret_is(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
-        shutil.copy(ROOT / ".env.example", tmp_path)
-        ignored = shutil.ignore_patterns("secrets", "tls", "htpasswd", "allowlist.conf", "proof.conf")
-        shutil.copytree(ROOT / "docker" / "monitoring", tmp_path / "docker" / "monitoring", ignore=ignored)
+        lay_out(tmp_path, ".env.example", "docker/monitoring")
         layout = Layout(tmp_path, tmp_path / "var" / "main")
         for path in (layout.monitoring, *layout.monitoring.rglob("*")):
             path.chmod(0o700 if path.is_dir() else 0o600)

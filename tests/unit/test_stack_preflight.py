@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
+from checkout import lay_out
 from rectbot import cli
 from rectbot.errors import ConfigError
 from rectbot.failover.wiring import store_options
@@ -21,15 +21,12 @@ from rectbot.stack.link import split_address
 from rectbot.stack.status import lease_of_stack
 from rectbot.stack.view import is_away
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in KNOWN:
         monkeypatch.delenv(name, raising=False)
-    shutil.copy(ROOT / ".env.example", tmp_path)
-    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    lay_out(tmp_path)
     monkeypatch.setenv("RECTBOT_HOME", str(tmp_path))
     monkeypatch.setenv("RECTBOT_PORT_OFFSET", "23000")
     return tmp_path
